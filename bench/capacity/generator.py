@@ -57,7 +57,8 @@ class CallerView:
     """One window as the callers saw it.
 
     `echo_ms` and `pong_ms` count from when a frame or ping was due to be sent, so that the generator's own delay,
-    `behind_ms`, is in them. `lost` sessions ended by themselves, for `reason`. `cpu_s` is the generator's own.
+    `behind_ms`, is in them. `jitter_ms` is by how much that of echoes varied, after each of them. `lost` sessions ended
+    by themselves, for `reason`. `cpu_s` is the generator's own.
     """
 
     seconds: float
@@ -69,6 +70,7 @@ class CallerView:
     bytes_received: int
     cpu_s: float
     echo_ms: Quantiles
+    jitter_ms: Quantiles
     pong_ms: Quantiles
     behind_ms: Quantiles
 

@@ -17,6 +17,7 @@ from bench.capacity.runs.pair import Pair
 from bench.capacity.runs.profiling import Profile
 from bench.capacity.runs.ramp import LATE_MS, Ramp
 from bench.capacity.runs.survey import Survey
+from bench.capacity.under_load import under_load
 from bench.figures import table
 
 HEADROOM = 0.7
@@ -62,7 +63,7 @@ def markdown(found: Findings) -> str:
     ]
     parts += [_layers(name, each) for name, each in found.profiles.items()]
     parts += [_memory(found.memory)] if found.memory else []
-    parts += [servers_table(found), _levels(found)] if found.surveys else []
+    parts += [servers_table(found), under_load(found.surveys), _levels(found)] if found.surveys else []
     parts += [_pair(found.pair)] if found.pair else []
     sizing = sizing_rows(found)
     if sizing:

@@ -27,6 +27,7 @@ class CallCounts:
         self.lost, self.reason = 0, ""
         self._sent = self._received = self._bytes = 0
         self._echo_ms: list[float] = []
+        self._jitter_ms: list[float] = []
         self._pong_ms: list[float] = []
         self._behind_ms: list[float] = []
 
@@ -34,10 +35,11 @@ class CallCounts:
         self._sent += 1
         self._behind_ms.append(behind_ms)
 
-    def received(self, size: int, late_ms: list[float]) -> None:
+    def received(self, size: int, late_ms: list[float], jitter_ms: list[float]) -> None:
         self._received += 1
         self._bytes += size
         self._echo_ms += late_ms
+        self._jitter_ms += jitter_ms
 
     def pong(self, late_ms: float) -> None:
         self._pong_ms.append(late_ms)
@@ -54,6 +56,7 @@ class CallCounts:
             self._bytes,
             _cpu_s() - self._cpu_s,
             quantiles(self._echo_ms),
+            quantiles(self._jitter_ms),
             quantiles(self._pong_ms),
             quantiles(self._behind_ms),
         )

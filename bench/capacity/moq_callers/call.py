@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
+from bench.capacity.jitter import Jitter
 from bench.capacity.moq_callers.echoed_frames import BLOCK_MS, EchoedFrames
 from bench.capacity.traffic import RATE_HZ, TICKS_PER_MS, TrafficPattern
 from voicelink.audio.codecs.opus import OpusDecoder
@@ -136,7 +137,7 @@ class MoqCall:
         import moq
 
         name, audio = self._session.rendition
-        decoder = OpusDecoder(RATE_HZ)
+        decoder, jitter = OpusDecoder(RATE_HZ), Jitter()
         wanted = moq.Subscription(max_age_us=_MOST_LATE_US)
         async for frame in await self._session.response.subscribe_media(name, audio, wanted):
             at = time.monotonic()
@@ -145,7 +146,8 @@ class MoqCall:
                 continue
             pcm = np.frombuffer(sound, "<i2").astype(np.float32).reshape(-1, _BLOCK_SAMPLES)
             levels = np.sqrt((pcm * pcm).mean(axis=1)).tolist()
-            self._observer.received(len(frame.payload), self._echoes.received(at, frame.timestamp_us / 1000, levels))
+            late_ms = self._echoes.received(at, frame.timestamp_us / 1000, levels)
+            self._observer.received(len(frame.payload), late_ms, [jitter.came(each) for each in late_ms])
 
     async def _until(self, due: float) -> None:
         if (left := due - time.monotonic()) > 0:

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.capacity.generator import Handshakes
+from bench.capacity.generator import GeneratorError, Handshakes
 from bench.capacity.lab import Lab, opened, say
 from bench.capacity.measure import Spread, Window, window
 from bench.capacity.runs.ramp import Ramp, ramp
 from bench.capacity.servers.server import Server, Usage
 
 FEWEST_SESSIONS = 4
+LOADED = 3
+"""So many times the sessions are what a server is under load with."""
 COLLAPSED_MS = 500.0
 """At the median: no codec, jitter buffer or chunk of audio holds a frame for so long."""
 
@@ -33,11 +35,16 @@ class Handshaking:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """One server in the comparison; `idle_bytes` are resident once a first call has come and gone."""
+    """One server in the comparison.
+
+    `idle_bytes` are resident once a first call has come and gone. `loaded` is a window of `LOADED` times as many
+    sessions; `None` where frames are not echoed, or the server does not take so many.
+    """
 
     server: Server
     idle_bytes: int
     windows: tuple[Window, ...]
+    loaded: Window | None
     silence: Window
     handshakes: Handshaking
     ramp: Ramp | None
@@ -64,11 +71,12 @@ def survey(lab: Lab, server: Server, pattern: Path, sessions: int, *, has_ramp: 
             before = Usage.of(pid)
             callers = generator.handshakes(4, lab.handshakes_s)
             handshaking = Handshaking(callers, Usage.of(pid).cpu_s - before.cpu_s)
+        loaded = _loaded(lab, server, pid, pattern, LOADED * sessions) if server.has_echo else None
         cost = Spread.of([each.cpu_ms_per_session_s for each in windows])
         say(f"{server.name}: {cost.text()} ms per session and second, {handshaking.per_core_s:.0f} handshakes a core")
         expected = 1000 / max(0.5, cost.median)
         carried = ramp(lab, server, pid, pattern, expected) if has_ramp else None
-    return Survey(server, idle_bytes, windows, silence, handshaking, carried)
+    return Survey(server, idle_bytes, windows, loaded, silence, handshaking, carried)
 
 
 def _windows(lab: Lab, server: Server, pid: int, pattern: Path, sessions: int) -> tuple[Window, ...]:
@@ -76,6 +84,17 @@ def _windows(lab: Lab, server: Server, pid: int, pattern: Path, sessions: int) -
         opened(server, generator.grow(sessions, lab.ramp_s))
         time.sleep(lab.settle_s)
         return tuple(window(generator, pid, lab.server_core, 5.0) for _ in range(lab.repeats))
+
+
+def _loaded(lab: Lab, server: Server, pid: int, pattern: Path, sessions: int) -> Window | None:
+    try:
+        with lab.calling(server, pattern) as generator:
+            opened(server, generator.grow(sessions, lab.ramp_s))
+            time.sleep(lab.settle_s)
+            return window(generator, pid, lab.server_core, 5.0)
+    except GeneratorError as error:
+        say(f"{server.name}: not measured with {sessions} sessions: {error}")
+        return None
 
 
 def has_collapsed(server: Server, windows: Sequence[Window]) -> bool:

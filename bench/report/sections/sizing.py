@@ -7,6 +7,7 @@ from typing import Any
 
 from bench.capacity.report import Findings, servers_table, sizing_rows, trust
 from bench.capacity.runs.alternation import ratios
+from bench.capacity.under_load import under_load
 from bench.figures import table
 from bench.report.advantages import advantages
 
@@ -23,7 +24,7 @@ def capacity(document: Mapping[str, Any]) -> str:
         )
     if found.surveys:
         better = advantages({"capacity": document})
-        parts += [servers_table(found), "Where a server is better than the best of ours:"]
+        parts += [servers_table(found), under_load(found.surveys), "Where a server is better than the best of ours:"]
         parts.append("\n".join(f"- {each}" for each in better) or "- in nothing of this table")
     if sizes := sizing_rows(found):
         parts.append(table(["cores (one worker each)", "sessions", "memory", "of it measured"], sizes))

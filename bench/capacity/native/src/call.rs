@@ -36,6 +36,7 @@ pub struct Arrivals {
     pattern: Rc<Pattern>,
     offset: usize,
     began: Cell<Instant>,
+    jitter: Cell<Jitter>,
     statistics: Rc<RefCell<Statistics>>,
     echoes_frames: bool,
     playing: RefCell<VecDeque<Utterance>>,
@@ -50,6 +51,20 @@ struct Utterance {
     is_ended: bool,
 }
 
+/// The interarrival jitter of RFC 3550, section 6.4.1.
+#[derive(Clone, Copy, Default)]
+struct Jitter {
+    last_ms: Option<f64>,
+    mean_ms: f64,
+}
+
+impl Jitter {
+    fn after(self, late_ms: f64) -> Self {
+        let deviation = self.last_ms.map_or(self.mean_ms, |last| (late_ms - last).abs());
+        Self { last_ms: Some(late_ms), mean_ms: self.mean_ms + (deviation - self.mean_ms) / 16.0 }
+    }
+}
+
 impl Arrivals {
     pub fn new(pattern: Rc<Pattern>, rank: usize, statistics: Rc<RefCell<Statistics>>, echoes_frames: bool) -> Self {
         let offset = pattern.offset(rank);
@@ -57,6 +72,7 @@ impl Arrivals {
             pattern,
             offset,
             began: Cell::new(Instant::now()),
+            jitter: Cell::default(),
             statistics,
             echoes_frames,
             playing: RefCell::default(),
@@ -73,7 +89,11 @@ impl Arrivals {
         if self.echoes_frames {
             if let Some((tick, _)) = self.pattern.frame(self.offset, sequence) {
                 let due = self.began.get() + duration(tick);
-                statistics.echoes_ms.push(milliseconds(due));
+                let late_ms = milliseconds(due);
+                let jitter = self.jitter.get().after(late_ms);
+                self.jitter.set(jitter);
+                statistics.echoes_ms.push(late_ms);
+                statistics.jitter_ms.push(jitter.mean_ms);
             }
         }
     }

@@ -5,6 +5,7 @@ use tokio::time::Instant;
 pub struct Statistics {
     pub sessions: usize,
     pub echoes_ms: Vec<f64>,
+    pub jitter_ms: Vec<f64>,
     pub pongs_ms: Vec<f64>,
     pub behind_ms: Vec<f64>,
     pub frames_sent: u64,
@@ -21,6 +22,7 @@ impl Default for Statistics {
         Self {
             sessions: 0,
             echoes_ms: vec![],
+            jitter_ms: vec![],
             pongs_ms: vec![],
             behind_ms: vec![],
             frames_sent: 0,
@@ -52,7 +54,8 @@ impl Statistics {
     pub fn as_json(&self) -> String {
         format!(
             "{{\"seconds\": {:.3}, \"sessions\": {}, \"lost\": {}, \"reason\": {:?}, \"frames_sent\": {}, \
-             \"frames_received\": {}, \"bytes_received\": {}, \"cpu_s\": {:.2}, \"echo_ms\": {}, \"pong_ms\": {}, \"behind_ms\": {}}}",
+             \"frames_received\": {}, \"bytes_received\": {}, \"cpu_s\": {:.2}, \"echo_ms\": {}, \"jitter_ms\": {}, \"pong_ms\": {}, \
+             \"behind_ms\": {}}}",
             self.began.elapsed().as_secs_f64(),
             self.sessions,
             self.lost,
@@ -62,6 +65,7 @@ impl Statistics {
             self.bytes_received,
             processor_seconds() - self.processor,
             Quantiles::of(&self.echoes_ms).as_json(),
+            Quantiles::of(&self.jitter_ms).as_json(),
             Quantiles::of(&self.pongs_ms).as_json(),
             Quantiles::of(&self.behind_ms).as_json(),
         )

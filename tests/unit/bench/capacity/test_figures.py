@@ -27,7 +27,7 @@ from voicelink.audio.vad import EnergyVoiceActivity
 from voicelink.wire import AudioFrame, Codec
 
 GOOD = Quantiles(100, 1.0, 3.0, 5.0)
-CALLERS = CallerView(5.0, 10, 0, "", 1000, 1000, 60_000, 0.1, GOOD, GOOD, GOOD)
+CALLERS = CallerView(5.0, 10, 0, "", 1000, 1000, 60_000, 0.1, GOOD, GOOD, GOOD, GOOD)
 WINDOW = Window(cpu_s=0.5, system_s=0.1, resident_bytes=100_000_000, others=0.01, callers=CALLERS)
 SERVER = Server("a server", "quic", ("true",), "127.0.0.1:1")
 GROWN = Grown(10, 10, 0, "")
@@ -124,7 +124,7 @@ def findings() -> Findings:
         [[WINDOW, WINDOW], [slower, slower]],
         profiles={"this tree": Profile(Counter({QUIC_BUILD: 30, "session": 70}), WINDOW)},
         memory=[(20, 102_000_000), (70, 107_000_000), (120, 112_000_000)],
-        surveys=[Survey(replace(SERVER, has_echo=False), 90_000_000, (WINDOW,), WINDOW, handshakes, ramp)],
+        surveys=[Survey(replace(SERVER, has_echo=False), 90_000_000, (WINDOW,), None, WINDOW, handshakes, ramp)],
         missing={"pion": "Go is missing"},
         pair=pair,
     )

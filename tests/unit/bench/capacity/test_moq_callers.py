@@ -103,9 +103,10 @@ def test_quantiles_of_nothing_are_0_and_else_by_nearest_rank() -> None:
 def test_a_window_counts_for_all_calls_together() -> None:
     window = CallCounts()
     window.sent(1.5)
-    window.received(40, [30.0, 50.0])
-    window.received(60, [])
+    window.received(40, [30.0, 50.0], [0.0, 1.25])
+    window.received(60, [], [])
     window.pong(7.0)
     view = window.view(sessions=3)
     assert (view.sessions, view.lost, view.frames_sent, view.frames_received, view.bytes_received) == (3, 0, 1, 2, 100)
+    assert (view.jitter_ms.n, view.jitter_ms.max) == (2, 1.25)
     assert (view.echo_ms.n, view.echo_ms.max, view.pong_ms.max, view.behind_ms.max) == (2, 50.0, 7.0, 1.5)

@@ -18,13 +18,15 @@ from bench.capacity.servers.server import Server, ServerError
 
 GOOD = Quantiles(100, 1.0, 3.0, 5.0)
 LATE = Quantiles(100, COLLAPSED_MS, 3000.0, 5000.0)
-CALLERS = CallerView(5.0, 16, 0, "", 1000, 1000, 60_000, 0.4, GOOD, GOOD, GOOD)
+CALLERS = CallerView(5.0, 16, 0, "", 1000, 1000, 60_000, 0.4, GOOD, GOOD, GOOD, GOOD)
 WINDOW = Window(cpu_s=0.5, system_s=0.1, resident_bytes=132_000_000, others=0.01, callers=CALLERS)
 PEER = Server("a peer, MoQ", "moq", ("true",), "127.0.0.1:1", version="1.2.3")
 
 
 def survey(*windows: Window) -> Survey:
-    return Survey(PEER, 100_000_000, windows, WINDOW, Handshaking(Handshakes(1.0, 50, 0, "", 0.1, GOOD), 0.5), None)
+    return Survey(
+        PEER, 100_000_000, windows, None, WINDOW, Handshaking(Handshakes(1.0, 50, 0, "", 0.1, GOOD), 0.5), None
+    )
 
 
 def row(found: Survey) -> str:

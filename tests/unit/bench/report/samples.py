@@ -87,7 +87,7 @@ def routing(gap_ms: float = 20.0, kept: int = 16) -> Any:
 
 def capacity(peer_cpu_s: float = 0.1) -> Any:
     """A worker that uses 0.5 s of CPU in 5 s for ten sessions, beside a peer."""
-    callers = CallerView(5.0, 10, 0, "", 1000, 1000, 60_000, 0.1, GOOD, GOOD, GOOD)
+    callers = CallerView(5.0, 10, 0, "", 1000, 1000, 60_000, 0.1, GOOD, GOOD, GOOD, GOOD)
     busy = Window(0.5, 0.1, 100_000_000, 0.01, callers)
     servers = {
         "ours, echo agent": (False, 0.5),
@@ -104,7 +104,7 @@ def capacity(peer_cpu_s: float = 0.1) -> Any:
         )
         shakes = Handshaking(Handshakes(5.0, 500, 0, "", 0.1, GOOD), cpu_s)
         server = Server(name, "quic", ("true",), "127.0.0.1:1", has_echo)
-        found.surveys.append(Survey(server, 1_000, (window, window), window, shakes, Ramp(levels)))
+        found.surveys.append(Survey(server, 1_000, (window, window), window, window, shakes, Ramp(levels)))
     found.missing["aiopquic"] = "needs Python 3.12"
     document = {"findings": msgspec.to_builtins(found, str_keys=True, enc_hook=str)}
     return json.loads(json.dumps(document))
