@@ -108,8 +108,8 @@ class Callers:
     def sent(self, behind_ms: float) -> None:
         self._window.sent(behind_ms)
 
-    def received(self, size: int, late_ms: list[float]) -> None:
-        self._window.received(size, late_ms)
+    def received(self, size: int, late_ms: list[float], jitter_ms: list[float]) -> None:
+        self._window.received(size, late_ms, jitter_ms)
 
     def pong(self, late_ms: float) -> None:
         self._window.pong(late_ms)
