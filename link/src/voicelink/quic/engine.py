@@ -694,8 +694,9 @@ class Connection(QuicConnection):
 
     def _finish_handshake(self, now: float) -> None:
         if not self._is_client:
-            if self.tls._psk_key_exchange_mode is not None:
-                for message in self._resumption.tickets(self.tls._build_session_ticket):
+            schedule = self.tls.key_schedule
+            if self.tls._psk_key_exchange_mode is not None and schedule is not None:
+                for message in self._resumption.tickets(schedule):
                     self._crypto_streams[tls.Epoch.ONE_RTT].sender.write(message)
         elif not self.tls.early_data_accepted:
             space = self._spaces[tls.Epoch.ONE_RTT]

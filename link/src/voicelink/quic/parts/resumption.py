@@ -15,6 +15,8 @@ from aioquic.quic.connection import MAX_EARLY_DATA
 from aioquic.quic.packet import QuicPacketType
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicSentPacket
 
+from voicelink.quic.handshake import hkdf
+
 TICKETS_PER_CONNECTION: Final = 2
 """A client uses each once (RFC 8446 appendix C.4), and may have to try twice."""
 TICKET_LIFETIME_S: Final = 86_400
@@ -23,8 +25,6 @@ MAX_NEW_TOKENS: Final = 4
 
 TicketSealer = Callable[[tls.CipherSuite, bytes], tuple[bytes, int]]
 """Cipher suite and resumption secret in; the ticket, and 32 random bits that hide its age from observers, out."""
-SessionBuilder = Callable[[tls.NewSessionTicket, list[tuple[int, bytes]]], tls.SessionTicket]
-"""aioquic's own: derives the resumption secret of a ticket."""
 
 
 class Resumption:
@@ -35,19 +35,17 @@ class Resumption:
         """Tokens that wait to be sent."""
         self._ticket_sealer = ticket_sealer
 
-    def tickets(self, build_session: SessionBuilder) -> Iterator[bytes]:
-        """Server, at the end of the handshake: yield the NewSessionTicket messages to send."""
+    def tickets(self, schedule: tls.KeySchedule) -> Iterator[bytes]:
+        """Server, at the end of the handshake: yield the NewSessionTicket messages to send (RFC 8446 section 4.6.1)."""
         if self._ticket_sealer is None:
             return
+        algorithm, master_secret = schedule.algorithm, schedule.derive_secret(b"res master")
         for number in range(TICKETS_PER_CONNECTION):
-            message = tls.NewSessionTicket(
-                ticket_lifetime=TICKET_LIFETIME_S, ticket_nonce=bytes((number,)), max_early_data_size=MAX_EARLY_DATA
-            )
-            session = build_session(message, [])
-            message.ticket, message.ticket_age_add = self._ticket_sealer(
-                session.cipher_suite, session.resumption_secret
-            )
-            buf = Buffer(capacity=512 + len(message.ticket))
+            nonce = bytes((number,))
+            secret = hkdf.expand_label(algorithm, master_secret, b"resumption", nonce, algorithm.digest_size)
+            ticket, age_add = self._ticket_sealer(schedule.cipher_suite, secret)
+            message = tls.NewSessionTicket(TICKET_LIFETIME_S, age_add, nonce, ticket, MAX_EARLY_DATA)
+            buf = Buffer(capacity=512 + len(ticket))
             tls.push_new_session_ticket(buf, message)
             yield buf.data
 
