@@ -17,7 +17,6 @@ from voice_gateway.endpoint.admission.address_validation import (
     Admitted,
     HandshakePolicy,
     KnownAddress,
-    TokenVerdict,
     ValidToken,
 )
 from voice_gateway.endpoint.admission.half_open import HalfOpenTable
@@ -279,20 +278,21 @@ class Endpoint:
             now=self._now(),
         )
         if isinstance(decision, Admitted):
-            self._pending.add(header, decision.verdict, (datagram, path, forwarder))
+            self._pending.add(header, decision, (datagram, path, forwarder))
         elif decision is not None:
             self.send(decision, path, forwarder)
 
     def _begin(self, pending: PendingConnection) -> None:
         first, *rest = pending.datagrams
-        connection = self._start(pending.header, pending.verdict, *first)
+        connection = self._start(pending.header, pending.admitted, *first)
         for datagram, path, forwarder in rest:
             if connection in self._connections:
                 connection.received(datagram, path, forwarder)
 
     def _start(
-        self, header: LongHeader, verdict: TokenVerdict, datagram: bytes, path: Path, via: ProxyAddress | None
+        self, header: LongHeader, admitted: Admitted, datagram: bytes, path: Path, via: ProxyAddress | None
     ) -> ServedConnection:
+        verdict = admitted.verdict
         retried = verdict if isinstance(verdict, ValidToken) else None
         on_log = None if self._qlogs is None else self._qlogs.on_log
         quic = Connection(
@@ -305,6 +305,7 @@ class Endpoint:
             ticket_sealer=self.credentials.seal_session,
             preferred_address=self._settings.preferred if via is not None else None,
             shared_load=self._load,
+            initial_keys=admitted.keys,
             qlog=on_log,
         )
         if self._qlogs is not None and on_log is not None:

@@ -11,9 +11,8 @@ import logging
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from copy import copy
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final
 
 import aioquic
@@ -24,7 +23,9 @@ from aioquic.buffer import encode_uint_var, size_uint_var
 from aioquic.quic import events
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import (
+    CRYPTO_BUFFER_SIZE,
     END_STATES,
+    MAX_EARLY_DATA,
     MAX_STREAM_DATA_FRAME_CAPACITY,
     NEW_CONNECTION_ID_FRAME_CAPACITY,
     QuicConnection,
@@ -65,7 +66,7 @@ from voicelink.quic.fast_path.receiving import AckedRanges, FastReceiver
 from voicelink.quic.fast_path.sending import FastSender
 from voicelink.quic.handshake import blocks, hkdf
 from voicelink.quic.handshake.hello_retry import RetryingContext
-from voicelink.quic.handshake.initial_keys import InitialKeys
+from voicelink.quic.handshake.initial_keys import InitialKeys, InitialPair
 from voicelink.quic.handshake.transport_parameters import (
     DISABLE_ACTIVE_MIGRATION,
     MAX_UDP_PAYLOAD_SIZE,
@@ -157,9 +158,13 @@ _MORE_FRAME_HANDLERS: Final[FrameHandlers] = {
 _frame_handlers: dict[int, tuple[str, AbstractSet[tls.Epoch]]] = {}
 """aioquic's, as the first connection has them, and ours."""
 
-SERVER_CRYPTO_BYTES: Final[Mapping[tls.Epoch, int]] = {tls.Epoch.INITIAL: 1_024, tls.Epoch.ONE_RTT: 2_048}
-"""Room for what TLS writes at once there: a ServerHello or HelloRetryRequest, and session tickets. aioquic reserves
-8 KiB for each epoch, of which only Handshake, with the certificates, has need."""
+SERVER_CRYPTO_BYTES: Final[Mapping[tls.Epoch, int]] = {
+    tls.Epoch.INITIAL: 1_024,
+    tls.Epoch.HANDSHAKE: CRYPTO_BUFFER_SIZE,
+    tls.Epoch.ONE_RTT: 2_048,
+}
+"""Room for what TLS writes at once at each encryption level: a ServerHello or HelloRetryRequest; the certificates, for
+which alone aioquic's size is needed; and session tickets."""
 
 
 class Connection(QuicConnection):
@@ -167,6 +172,7 @@ class Connection(QuicConnection):
 
     `cids` issues this side's connection IDs, of the length that `configuration.connection_id_length` says.
     `shared_load` counts the work of all connections of one endpoint.
+    `initial_keys` are a server's, where its client's first packet was opened with them before.
     `qlog` is where the log of this one connection goes.
     """
 
@@ -184,6 +190,7 @@ class Connection(QuicConnection):
         token_handler: Any = None,
         preferred_address: PreferredAddress | None = None,
         shared_load: SharedLoad | None = None,
+        initial_keys: InitialPair | None = None,
         qlog: Qlog | None = None,
     ) -> None:
         if qlog is not None:
@@ -204,7 +211,7 @@ class Connection(QuicConnection):
         )
         # aioquic has an adapter of it for each connection, which doubles the cost of a line that is not written
         self._logger = _log  # type: ignore[assignment]  # logs as the adapter does, without the connection ID
-        self._given_configuration = configuration
+        self._initial_keys = initial_keys
         self.options = options = options or ConnectionOptions()
         self.datagrams_dropped = 0
         """DATAGRAM frames that were too large, or waited too long."""
@@ -624,31 +631,61 @@ class Connection(QuicConnection):
     def _initialize(self, peer_cid: bytes) -> None:
         if self._is_client:
             super()._initialize(peer_cid)
-        else:
-            # aioquic derives Initial keys for each version of the configuration, and a client speaks one
-            self._configuration = copy(self._given_configuration)
-            self._configuration.supported_versions = [self._version or 0]
-            try:
-                super()._initialize(peer_cid)
-            finally:
-                self._configuration = self._given_configuration
-            self._cryptos_initial = InitialKeys(
-                self._cryptos_initial, peer_cid, self._given_configuration.supported_versions
-            )
-        if self._is_client:
             # each group costs a key before the first packet, and every server has P-256 (RFC 8446 section 9.1)
             self.tls._supported_groups = [tls.Group.SECP256R1, tls.Group.X25519]
+            if self._quic_logger is None:
+                _ignore_key_changes(self._cryptos[tls.Epoch.ZERO_RTT], self._cryptos[tls.Epoch.HANDSHAKE])
         else:
-            RetryingContext.adopt(self.tls)
-            self._crypto_buffers.update(
-                (epoch, Buffer(capacity=capacity)) for epoch, capacity in SERVER_CRYPTO_BYTES.items()
-            )
-        if self._quic_logger is None:
-            _ignore_key_changes(self._cryptos[tls.Epoch.ZERO_RTT], self._cryptos[tls.Epoch.HANDSHAKE])
+            self._initialize_server(peer_cid)
         for space in self._spaces.values():
             space.received_packets = ReceivedNumbers()  # type: ignore[assignment]  # answers as aioquic's
         for stream in self._crypto_streams.values():
             stream.receiver = CryptoReceiver(self._crypto_window)  # type: ignore[assignment]  # what CRYPTO needs of it
+
+    def _initialize_server(self, peer_cid: bytes) -> None:
+        """As aioquic's, with the Initial keys of the version that the client speaks, and buffers as large as needed."""
+        configuration = self._configuration
+        self.tls = context = RetryingContext(
+            is_client=False,
+            alpn_protocols=configuration.alpn_protocols,
+            cipher_suites=configuration.cipher_suites,
+            logger=self._logger,
+            max_early_data=MAX_EARLY_DATA,
+            verify_mode=configuration.verify_mode,
+        )
+        context.certificate = configuration.certificate
+        context.certificate_chain = configuration.certificate_chain
+        context.certificate_private_key = configuration.private_key
+        context.handshake_extensions = [
+            (tls.ExtensionType.QUIC_TRANSPORT_PARAMETERS, self._serialize_transport_parameters())
+        ]
+        context.alpn_cb = self._alpn_handler
+        context.get_session_ticket_cb = self._session_ticket_fetcher
+        context.update_traffic_key_cb = self._update_traffic_key
+
+        self._cryptos_initial = InitialKeys(peer_cid, configuration.supported_versions, self._initial_keys)
+        self._initial_keys = None
+        has_log = self._quic_logger is not None
+        self._cryptos = {
+            tls.Epoch.INITIAL: self._cryptos_initial[self._version or 0],
+            tls.Epoch.ZERO_RTT: self._logged_keys("0rtt") if has_log else CryptoPair(),
+            tls.Epoch.HANDSHAKE: self._logged_keys("handshake") if has_log else CryptoPair(),
+            tls.Epoch.ONE_RTT: self._logged_keys("1rtt"),  # they change, maybe while `start_qlog` logs
+        }
+        levels = SERVER_CRYPTO_BYTES
+        self._crypto_buffers = {epoch: Buffer(capacity=capacity) for epoch, capacity in levels.items()}
+        self._crypto_streams = {epoch: QuicStream() for epoch in levels}
+        self._spaces = {epoch: QuicPacketSpace(is_application_data=epoch is tls.Epoch.ONE_RTT) for epoch in levels}
+        self._loss.spaces = list(self._spaces.values())
+
+    def _logged_keys(self, name: str) -> CryptoPair:
+        client, server = f"client_{name}_secret", f"server_{name}_secret"
+        return CryptoPair(
+            recv_setup_cb=partial(self._log_key_updated, client),
+            recv_teardown_cb=partial(self._log_key_retired, client),
+            send_setup_cb=partial(self._log_key_updated, server),
+            send_teardown_cb=partial(self._log_key_retired, server),
+        )
 
     def _discard_epoch(self, epoch: tls.Epoch) -> None:
         if epoch is tls.Epoch.INITIAL and isinstance(self._cryptos_initial, InitialKeys):
@@ -714,11 +751,7 @@ class Connection(QuicConnection):
         report_lost(early_packets(packets))
 
     def _serialize_transport_parameters(self) -> bytes:
-        used, self._configuration = self._configuration, self._given_configuration  # every version is announced
-        try:
-            known = super()._serialize_transport_parameters()
-        finally:
-            self._configuration = used
+        known = super()._serialize_transport_parameters()
         return (
             self._acks.transport_parameters(known)
             + self._partial_resets.transport_parameters()

@@ -8,13 +8,6 @@ from typing import Final
 from aioquic._buffer import Buffer
 from aioquic._crypto import CryptoError
 from aioquic.quic.connection import TRANSPORT_CLOSE_FRAME_CAPACITY
-from aioquic.quic.crypto import (
-    INITIAL_CIPHER_SUITE,
-    INITIAL_SALT_VERSION_1,
-    INITIAL_SALT_VERSION_2,
-    CryptoContext,
-    CryptoPair,
-)
 from aioquic.quic.packet import (
     QuicErrorCode,
     QuicFrameType,
@@ -24,11 +17,11 @@ from aioquic.quic.packet import (
     pull_quic_header,
 )
 from aioquic.quic.packet_builder import QuicPacketBuilder
-from aioquic.tls import cipher_suite_hash, hkdf_expand_label, hkdf_extract
 
 from quiclb.codec.cid import MAX_CID_LENGTH
 from quiclb.routing.packet import LongHeader, parse_packet
 from voicelink.quic.cid_source import RESET_TOKEN_BYTES, RandomBytes
+from voicelink.quic.handshake.initial_keys import InitialPair
 
 SUPPORTED_VERSIONS: Final = (QuicProtocolVersion.VERSION_1, QuicProtocolVersion.VERSION_2)
 MIN_INITIAL_BYTES: Final = 1200
@@ -76,23 +69,17 @@ def first_initial(header: LongHeader, datagram: bytes) -> FirstInitial | None:
     return FirstInitial(initial.token, buffer.tell(), initial.packet_length)
 
 
-def can_decrypt(header: LongHeader, initial: FirstInitial, datagram: bytes) -> bool:
-    """Return whether the packet is protected with the client's Initial keys (RFC 9001 section 5.2).
+def opening_keys(header: LongHeader, initial: FirstInitial, datagram: bytes) -> InitialPair | None:
+    """Return the Initial keys of the packet, if it is protected with its client's (RFC 9001 section 5.2); else `None`.
 
-    Costs 40 us and keeps nothing, so that an endpoint builds a connection only for a packet that a client made.
+    So an endpoint builds a connection only for a packet that a client made, and the connection goes on with the keys.
     """
-    algorithm = cipher_suite_hash(INITIAL_CIPHER_SUITE)
-    is_version_2 = header.version == QuicProtocolVersion.VERSION_2
-    salt = INITIAL_SALT_VERSION_2 if is_version_2 else INITIAL_SALT_VERSION_1
-    secret = hkdf_extract(algorithm, salt, header.dcid)
-    client_secret = hkdf_expand_label(algorithm, secret, b"client in", b"", algorithm.digest_size)
-    context = CryptoContext()
-    context.setup(cipher_suite=INITIAL_CIPHER_SUITE, secret=client_secret, version=header.version)
+    keys = InitialPair(header.dcid, header.version)
     try:
-        context.decrypt_packet(datagram[: initial.end], initial.encrypted_offset, 0)
+        keys.recv.decrypt_packet(datagram[: initial.end], initial.encrypted_offset, 0)
     except CryptoError:
-        return False
-    return True
+        return None
+    return keys
 
 
 def version_negotiation(header: LongHeader, rng: RandomBytes) -> bytes:
@@ -136,8 +123,7 @@ def retry(header: LongHeader, source_cid: bytes, token: bytes) -> bytes:
 
 def initial_close(header: LongHeader, error_code: QuicErrorCode) -> bytes:
     """Refuse a connection attempt with one Initial packet, keeping no state (RFC 9000 section 5.2.2)."""
-    crypto = CryptoPair()
-    crypto.setup_initial(cid=header.dcid, is_client=False, version=header.version)
+    crypto = InitialPair(header.dcid, header.version).complete()
     builder = QuicPacketBuilder(
         host_cid=header.dcid,
         is_client=False,

@@ -10,9 +10,9 @@ from voicelink.quic import Connection
 from voicelink.quic.cid_source import RandomCids
 from voicelink.quic.events import ConnectionTerminated
 from voicelink.quic.stateless import (
-    can_decrypt,
     first_initial,
     initial_close,
+    opening_keys,
     parse_long_header,
     stateless_reset,
     version_negotiation,
@@ -74,7 +74,7 @@ def is_decryptable(datagram: bytes) -> bool:
     assert header is not None
     initial = first_initial(header, datagram)
     assert initial is not None
-    return can_decrypt(header, initial, datagram)
+    return opening_keys(header, initial, datagram) is not None
 
 
 @pytest.mark.parametrize("version", [QuicProtocolVersion.VERSION_1, QuicProtocolVersion.VERSION_2])

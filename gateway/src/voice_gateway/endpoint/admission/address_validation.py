@@ -22,7 +22,8 @@ from voice_gateway.net.network import network_of
 from voice_gateway.net.token_buckets import Buckets, Rate
 from voicelink.quic import QuicErrorCode
 from voicelink.quic.cid_source import RandomBytes
-from voicelink.quic.stateless import can_decrypt, first_initial, initial_close, retry
+from voicelink.quic.handshake.initial_keys import InitialPair
+from voicelink.quic.stateless import first_initial, initial_close, opening_keys, retry
 
 NETWORK_FAILURES: Final = Rate(per_s=1.0, burst=8.0)
 """Undecryptable Initials of one network, beyond which its new clients are answered with Retry."""
@@ -231,9 +232,10 @@ class DecryptionFailures:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A new connection may begin; `verdict` is what its token proves."""
+    """A new connection may begin; `verdict` is what its token proves, `keys` are those that opened its first packet."""
 
     verdict: TokenVerdict
+    keys: InitialPair
 
 
 class AddressValidation:
@@ -289,7 +291,8 @@ class AddressValidation:
         must_prove = self._must_prove(network, half_open, now)
         if must_prove and not initial.token:
             return self._retry(header, path, cids)
-        if not can_decrypt(header, initial, datagram):
+        keys = opening_keys(header, initial, datagram)
+        if keys is None:
             counters.undecryptable_initials += 1
             self._failures.count(network, now)
             return None
@@ -306,7 +309,7 @@ class AddressValidation:
         if decision is Handshake.REFUSE:
             counters.refused_address += 1
             return initial_close(header, QuicErrorCode.CONNECTION_REFUSED)
-        return Admitted(verdict)
+        return Admitted(verdict, keys)
 
     def _must_prove(self, network: bytes, half_open: int, now: float) -> bool:
         if half_open >= self._retry_after_half_open:

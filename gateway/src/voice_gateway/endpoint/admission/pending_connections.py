@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from quiclb.net.fair_turns import FairTurns
 from quiclb.routing.packet import LongHeader
-from voice_gateway.endpoint.admission.address_validation import TokenVerdict
+from voice_gateway.endpoint.admission.address_validation import Admitted
 from voice_gateway.endpoint.counters import EndpointCounters
 from voice_gateway.endpoint.sockets.client_paths import Path, ProxyAddress
 from voice_gateway.net.network import network_of
@@ -31,11 +31,11 @@ Datagram = tuple[bytes, Path, ProxyAddress | None]
 
 @dataclass(slots=True, eq=False)
 class PendingConnection:
-    """One client: its first packet's header, what that packet's token proves, and its datagrams so far."""
+    """One client: its first packet's header, how that packet was admitted, and its datagrams so far."""
 
     network: bytes
     header: LongHeader
-    verdict: TokenVerdict
+    admitted: Admitted
     datagrams: list[Datagram]
     size: int
 
@@ -68,10 +68,10 @@ class PendingConnections:
         """Return the client whose first packet had this destination connection ID."""
         return self._by_dcid.get(dcid)
 
-    def add(self, header: LongHeader, verdict: TokenVerdict, datagram: Datagram) -> None:
+    def add(self, header: LongHeader, admitted: Admitted, datagram: Datagram) -> None:
         """Let a client wait for its turn."""
         size = len(datagram[0]) + _DATAGRAM_OVERHEAD_BYTES
-        pending = PendingConnection(network_of(datagram[1][0]), header, verdict, [datagram], size)
+        pending = PendingConnection(network_of(datagram[1][0]), header, admitted, [datagram], size)
         self._by_dcid[header.dcid] = pending
         self._turns.submit(pending.network, pending)
 

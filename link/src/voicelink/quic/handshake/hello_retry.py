@@ -48,11 +48,6 @@ class RetryingContext(tls.Context):
 
     _asked: _Asked | None = None
 
-    @classmethod
-    def adopt(cls, context: tls.Context) -> None:
-        """Make one of a context that has read nothing yet: aioquic's connection makes its own."""
-        context.__class__ = cls
-
     def _server_handle_hello(self, input_buf: Buffer, initial_buf: Buffer, handshake_buf: Buffer) -> None:
         if self._asked is not None:
             self._check_second(self._asked, input_buf)

@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 from aioquic import tls
 from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.crypto import CryptoPair
 from aioquic.quic.packet import QuicProtocolVersion
 
 from tests.unit.voicelink.quic.harness import Pair, connected, seeded
 from voicelink.quic import MAX_PEER_CIDS, RandomCids
 from voicelink.quic.engine import EPOCHS
 from voicelink.quic.handshake.hello_retry import has_key_share
+from voicelink.quic.handshake.initial_keys import InitialKeys, InitialPair
 from voicelink.quic.handshake.transport_parameters import (
     MAX_ACK_DELAY,
     pull_transport_parameters,
@@ -37,6 +39,24 @@ def test_a_server_derives_the_initial_keys_of_its_clients_version_alone() -> Non
     assert list(pair.server._cryptos_initial) == [V1]
     announced = pull_transport_parameters(pair.server._serialize_transport_parameters())[0x11]
     assert announced == b"".join(version.to_bytes(4, "big") for version in (V1, V1, V2))
+
+
+@pytest.mark.parametrize("version", BOTH)
+def test_the_keys_that_opened_the_first_packet_are_its_connections(version: int) -> None:
+    known = InitialPair(b"12345678", version)
+    assert known.recv.is_valid()
+    assert not known.send.is_valid()
+    keys = InitialKeys(b"12345678", BOTH, known)
+    assert keys[version] is known
+    derived = CryptoPair()
+    derived.setup_initial(cid=b"12345678", is_client=False, version=version)
+    assert (known.recv.secret, known.send.secret) == (derived.recv.secret, derived.send.secret)
+
+
+@pytest.mark.parametrize(("cid", "version"), [(b"87654321", V1), (b"12345678", V2)])
+def test_initial_keys_of_another_connection_id_or_version_are_not_used(cid: bytes, version: int) -> None:
+    known = InitialPair(cid, version)
+    assert InitialKeys(b"12345678", BOTH, known)[V1].recv.secret != known.recv.secret
 
 
 def test_a_server_goes_over_to_the_version_that_its_client_prefers() -> None:
