@@ -18,12 +18,13 @@ from voice_gateway.net.network import network_of
 
 HANDSHAKES_PER_TURN: Final = 2
 """Connections that are begun in one turn of the event loop."""
-MAX_WAITING_BYTES: Final = 256 * 1024
-"""Of datagrams of clients that wait to begin, with their bookkeeping; beyond it the network with most of them loses its
-newest client."""
+MAX_WAITING_BYTES: Final = 1 << 20
+"""Of datagrams of clients that wait to begin, with their keys and bookkeeping; beyond it the network with most of them
+loses its newest client."""
 MAX_WAITING_DATAGRAMS: Final = 10
 """Of one client: a first flight with early data."""
 _DATAGRAM_OVERHEAD_BYTES: Final = 256
+_KEYS_BYTES: Final = 4096
 
 Datagram = tuple[bytes, Path, ProxyAddress | None]
 """A datagram, the path it came by, and the load balancer that forwarded it."""
@@ -70,7 +71,7 @@ class PendingConnections:
 
     def add(self, header: LongHeader, admitted: Admitted, datagram: Datagram) -> None:
         """Let a client wait for its turn."""
-        size = len(datagram[0]) + _DATAGRAM_OVERHEAD_BYTES
+        size = len(datagram[0]) + _DATAGRAM_OVERHEAD_BYTES + _KEYS_BYTES
         pending = PendingConnection(network_of(datagram[1][0]), header, admitted, [datagram], size)
         self._by_dcid[header.dcid] = pending
         self._turns.submit(pending.network, pending)
