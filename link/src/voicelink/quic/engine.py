@@ -19,7 +19,7 @@ import aioquic
 import aioquic.quic.connection
 from aioquic import tls
 from aioquic._buffer import Buffer
-from aioquic.buffer import encode_uint_var, size_uint_var
+from aioquic.buffer import size_uint_var
 from aioquic.quic import events
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import (
@@ -68,10 +68,24 @@ from voicelink.quic.handshake import blocks, hkdf
 from voicelink.quic.handshake.hello_retry import RetryingContext
 from voicelink.quic.handshake.initial_keys import InitialKeys, InitialPair
 from voicelink.quic.handshake.transport_parameters import (
+    ACK_DELAY_EXPONENT,
+    ACTIVE_CONNECTION_ID_LIMIT,
     DISABLE_ACTIVE_MIGRATION,
+    INITIAL_MAX_DATA,
+    INITIAL_MAX_STREAM_DATA,
+    INITIAL_MAX_STREAMS_BIDI,
+    INITIAL_MAX_STREAMS_UNI,
+    INITIAL_SOURCE_CONNECTION_ID,
+    MAX_DATAGRAM_FRAME_SIZE,
+    MAX_IDLE_TIMEOUT,
     MAX_UDP_PAYLOAD_SIZE,
+    ORIGINAL_DESTINATION_CONNECTION_ID,
+    RETRY_SOURCE_CONNECTION_ID,
+    STATELESS_RESET_TOKEN,
+    integer_parameters,
     pull_transport_parameters,
     transport_parameter,
+    version_information,
 )
 from voicelink.quic.limits.crypto_buffer import (
     CLIENT_WINDOW_BYTES,
@@ -751,13 +765,38 @@ class Connection(QuicConnection):
         report_lost(early_packets(packets))
 
     def _serialize_transport_parameters(self) -> bytes:
-        known = super()._serialize_transport_parameters()
+        if self._quic_logger is not None:
+            super()._serialize_transport_parameters()  # logs what aioquic knows of them
+        configuration = self._configuration
         return (
-            self._acks.transport_parameters(known)
+            integer_parameters(
+                (MAX_IDLE_TIMEOUT, int(configuration.idle_timeout * 1000)),
+                (MAX_UDP_PAYLOAD_SIZE, MAX_UDP_PAYLOAD_BYTES),
+                (INITIAL_MAX_DATA, self._local_max_data.value),
+                *((each, configuration.max_stream_data) for each in INITIAL_MAX_STREAM_DATA),
+                (INITIAL_MAX_STREAMS_BIDI, self._local_max_streams_bidi.value),
+                (INITIAL_MAX_STREAMS_UNI, self._local_max_streams_uni.value),
+                (ACK_DELAY_EXPONENT, self._local_ack_delay_exponent),
+                (ACTIVE_CONNECTION_ID_LIMIT, self._local_active_connection_id_limit),
+                (MAX_DATAGRAM_FRAME_SIZE, configuration.max_datagram_frame_size or 0),
+            )
+            + version_information(self._version or 0, tuple(configuration.supported_versions))
+            + self._acks.transport_parameters()
             + self._partial_resets.transport_parameters()
-            + transport_parameter(MAX_UDP_PAYLOAD_SIZE, encode_uint_var(MAX_UDP_PAYLOAD_BYTES))
             + self._ids.transport_parameters()
+            + self._handshake_cid_parameters()
         )
+
+    def _handshake_cid_parameters(self) -> bytes:
+        """Encode what authenticates the connection IDs of the handshake (RFC 9000 section 7.3)."""
+        data = transport_parameter(INITIAL_SOURCE_CONNECTION_ID, self._local_initial_source_connection_id)
+        if self._is_client:
+            return data
+        data += transport_parameter(ORIGINAL_DESTINATION_CONNECTION_ID, self.original_destination_connection_id)
+        data += transport_parameter(STATELESS_RESET_TOKEN, self._host_cids[0].stateless_reset_token)
+        if self._retry_source_connection_id is not None:
+            data += transport_parameter(RETRY_SOURCE_CONNECTION_ID, self._retry_source_connection_id)
+        return data
 
     def _parse_transport_parameters(self, data: bytes, from_session_ticket: bool = False) -> None:
         super()._parse_transport_parameters(data, from_session_ticket)

@@ -62,6 +62,7 @@ def test_every_private_name_that_is_overridden_exists_in_aioquic() -> None:
         "_check_ack",
         "_end_steadiness",
         "_follow_ack",
+        "_handshake_cid_parameters",
         "_has_data",
         "_initialize_server",
         "_is_other_frame_due",

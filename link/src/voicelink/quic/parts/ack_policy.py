@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from aioquic._buffer import Buffer, BufferReadError
-from aioquic.buffer import UINT_VAR_MAX_SIZE, encode_uint_var
+from aioquic.buffer import UINT_VAR_MAX_SIZE
 from aioquic.quic.connection import QuicConnectionError, QuicReceiveContext
 from aioquic.quic.packet import QuicErrorCode, QuicFrameType
 from aioquic.quic.packet_builder import QuicDeliveryState
@@ -21,8 +21,7 @@ from aioquic.quic.recovery import QuicPacketRecovery, QuicPacketSpace
 
 from voicelink.quic.handshake.transport_parameters import (
     MAX_ACK_DELAY,
-    transport_parameter,
-    with_transport_parameter,
+    integer_parameters,
 )
 
 ACK_FREQUENCY: Final = 0xAF
@@ -152,12 +151,10 @@ class AckPolicy:
             delay_s = max(MIN_ACK_DELAY_S, (delay_us - ACK_TIMER_SLACK_S * 1e6) / 1e6)
             self.frequency = AckFrequency(threshold + 1, delay_s, reordering)
 
-    def transport_parameters(self, others: bytes) -> bytes:
-        """Add this side's `max_ack_delay` and `min_ack_delay` to the `others`."""
-        max_ack_delay = encode_uint_var(round(self._advertised_s * 1000))
-        min_ack_delay = encode_uint_var(round(MIN_ACK_DELAY_S * 1e6))
-        return with_transport_parameter(others, MAX_ACK_DELAY, max_ack_delay) + transport_parameter(
-            MIN_ACK_DELAY, min_ack_delay
+    def transport_parameters(self) -> bytes:
+        """Encode this side's `max_ack_delay` and `min_ack_delay`."""
+        return integer_parameters(
+            (MAX_ACK_DELAY, round(self._advertised_s * 1000)), (MIN_ACK_DELAY, round(MIN_ACK_DELAY_S * 1e6))
         )
 
     def _deadline(self, now: float) -> float:

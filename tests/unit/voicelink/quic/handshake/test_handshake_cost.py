@@ -6,21 +6,26 @@ from typing import Any
 
 import pytest
 from aioquic import tls
+from aioquic.buffer import encode_uint_var
 from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.connection import QuicConnection
 from aioquic.quic.crypto import CryptoPair
 from aioquic.quic.packet import QuicProtocolVersion
 
 from tests.unit.voicelink.quic.harness import Pair, connected, seeded
-from voicelink.quic import MAX_PEER_CIDS, RandomCids
+from voicelink.quic import MAX_PEER_CIDS, Connection, ConnectionOptions, RandomCids
 from voicelink.quic.engine import EPOCHS
 from voicelink.quic.handshake.hello_retry import has_key_share
 from voicelink.quic.handshake.initial_keys import InitialKeys, InitialPair
 from voicelink.quic.handshake.transport_parameters import (
     MAX_ACK_DELAY,
+    MAX_UDP_PAYLOAD_SIZE,
     pull_transport_parameters,
-    with_transport_parameter,
+    transport_parameter,
 )
 from voicelink.quic.limits.workload import FRAME_UNITS
+from voicelink.quic.parts.ack_policy import ACK_TIMER_SLACK_S, MIN_ACK_DELAY
+from voicelink.quic.parts.reset_stream_at import PARAMETERS
 from voicelink.quic.stateless import SUPPORTED_VERSIONS
 
 V1, V2 = SUPPORTED_VERSIONS
@@ -116,12 +121,17 @@ def test_a_key_share_is_found_without_parsing_the_hello() -> None:
     assert not found or found == set(range(min(found), len(hello)))
 
 
-def test_a_transport_parameter_is_replaced_where_it_stands() -> None:
-    before = connected().server._serialize_transport_parameters()
-    after = with_transport_parameter(before, MAX_ACK_DELAY, b"\x40\x63")
-    assert len(after) == len(before)
-    assert pull_transport_parameters(after) == pull_transport_parameters(before) | {MAX_ACK_DELAY: b"\x40\x63"}
-    assert with_transport_parameter(b"", MAX_ACK_DELAY, b"\x19") == b"\x0b\x01\x19"
+@pytest.mark.parametrize("role", ["client", "server"])
+def test_transport_parameters_are_those_of_aioquic_and_ours(role: str) -> None:
+    connection: Connection = getattr(connected(), role)
+    known = pull_transport_parameters(QuicConnection._serialize_transport_parameters(connection))
+    data = connection._serialize_transport_parameters()
+    ours = pull_transport_parameters(data)
+    assert {key: value for key, value in ours.items() if key in known} == known | {
+        MAX_ACK_DELAY: encode_uint_var(round((ConnectionOptions().ack_delay_s + ACK_TIMER_SLACK_S) * 1000))
+    }
+    assert set(ours) - set(known) == {MAX_UDP_PAYLOAD_SIZE, MIN_ACK_DELAY, *PARAMETERS}
+    assert data == b"".join(transport_parameter(*each) for each in ours.items())  # none occurs twice
 
 
 def test_the_servers_own_configuration_keeps_all_its_versions() -> None:
