@@ -16,6 +16,7 @@ def test_aioquic_reads_and_writes_by_these() -> None:
     assert (names["pull_block"], names["push_block"]) == (blocks.PullBlock, blocks.PushBlock)
     assert names["push_extension"] is blocks.push_extension
     assert (names["pull_opaque"], names["push_opaque"]) == (blocks.pull_opaque, blocks.push_opaque)
+    assert (names["pull_list"], names["push_message"]) == (blocks.pull_list, blocks.PushMessage)
 
 
 def test_a_block_has_its_length_in_front() -> None:
@@ -51,3 +52,37 @@ def test_what_goes_wrong_within_a_block_is_raised_as_it_is() -> None:
     buf = Buffer(capacity=8)
     with pytest.raises(KeyError), blocks.PushBlock(buf, 1):
         raise KeyError
+
+
+def test_a_list_is_read_to_its_end_without_the_items_to_skip() -> None:
+    buf = Buffer(data=b"\x00\x04\x01\x02\x03\x04rest")
+
+    def odd() -> int:
+        number = buf.pull_uint8()
+        if number % 2 == 0:
+            raise tls.SkipItem
+        return number
+
+    assert blocks.pull_list(buf, 2, odd) == [1, 3]
+    assert buf.tell() == 6
+
+
+def test_a_list_whose_last_item_is_cut_off_is_refused() -> None:
+    buf = Buffer(data=b"\x03\x00\x01\x00\x02")
+    with pytest.raises(tls.AlertDecodeError, match="extra bytes"):
+        blocks.pull_list(buf, 1, buf.pull_uint16)
+    buf = Buffer(data=b"\x04\x00\x01")
+    with pytest.raises(BufferReadError):
+        blocks.pull_list(buf, 1, buf.pull_uint16)
+
+
+def test_a_message_is_hashed_as_it_was_written() -> None:
+    schedules = [tls.KeySchedule(tls.CipherSuite.AES_128_GCM_SHA256) for _ in range(2)]
+    buf = Buffer(capacity=16)
+    buf.push_bytes(b"before")
+    with blocks.PushMessage(schedules[0], buf):
+        buf.push_bytes(b"message")
+    schedules[1].update_hash(b"message")
+    with pytest.raises(KeyError), blocks.PushMessage(schedules[0], buf):
+        raise KeyError  # what failed is not hashed
+    assert schedules[0].hash.finalize() == schedules[1].hash.finalize()
