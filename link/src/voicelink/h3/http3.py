@@ -5,6 +5,10 @@ This is the one file that touches private names of `H3Connection`; tests/unit/vo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final
+
 from aioquic.h3.connection import (
     ErrorCode,
     FrameType,
@@ -15,6 +19,8 @@ from aioquic.h3.connection import (
     Setting,
     StreamCreationError,
     StreamType,
+    encode_frame,
+    encode_settings,
 )
 from aioquic.h3.events import Headers
 
@@ -24,6 +30,17 @@ from voicelink.h3.session.dialect import SERVER_SETTINGS
 from voicelink.h3.static_qpack import STATIC_DECODER
 from voicelink.quic import NO_STREAM, Connection
 from voicelink.wire import encode_varint
+
+SETTINGS: Final[Mapping[int, int]] = {
+    Setting.QPACK_MAX_TABLE_CAPACITY: 0,
+    Setting.QPACK_BLOCKED_STREAMS: 0,
+    Setting.ENABLE_CONNECT_PROTOCOL: 1,
+    Setting.DUMMY: 1,  # one that peers must ignore (RFC 9114 section 7.2.4.1)
+    Setting.H3_DATAGRAM: 1,
+    Setting.ENABLE_WEBTRANSPORT: 1,
+    Setting.MAX_FIELD_SECTION_SIZE: limits.MAX_FIELD_SECTION_BYTES,
+}
+"""Those of both sides; a server adds `SERVER_SETTINGS`."""
 
 
 class Http3(H3Connection):
@@ -94,25 +111,18 @@ class Http3(H3Connection):
             self._quic.stop_stream(stream_id, http_code)
 
     def _init_connection(self) -> None:
-        self._max_push_id = None  # a client must not announce any push, a server has none to limit
-        super()._init_connection()
+        """Open the control stream, and none of QPACK's.
 
-    def _create_uni_stream(self, stream_type: int, push_id: int | None = None) -> int:
-        """Leave out QPACK's own streams, of which an encoder and a decoder without dynamic table have no need.
-
-        So RFC 9204 section 4.2 allows; a decoder that says nothing of cancelled streams, section 2.2.2.2.
+        An encoder and a decoder without a dynamic table have no need of them, as RFC 9204 section 4.2 allows; a decoder
+        that says nothing of cancelled streams, section 2.2.2.2.
         """
-        if stream_type in (StreamType.QPACK_ENCODER, StreamType.QPACK_DECODER):
-            return NO_STREAM
-        return super()._create_uni_stream(stream_type, push_id)
-
-    def _get_local_settings(self) -> dict[int, int]:
-        ours: dict[int, int] = super()._get_local_settings()
-        if not self._is_client:
-            ours.update(SERVER_SETTINGS)
-        ours[Setting.QPACK_MAX_TABLE_CAPACITY] = ours[Setting.QPACK_BLOCKED_STREAMS] = 0
-        ours[Setting.MAX_FIELD_SECTION_SIZE] = limits.MAX_FIELD_SECTION_BYTES
-        return ours
+        self._max_push_id = None  # a client must not announce any push, a server has none to limit
+        self._local_encoder_stream_id = self._local_decoder_stream_id = NO_STREAM
+        settings = dict(SETTINGS) if self._is_client else {**SETTINGS, **SERVER_SETTINGS}
+        self._sent_settings = settings
+        stream_id = self._local_control_stream_id = self._quic.get_next_available_stream_id(is_unidirectional=True)
+        self._log_stream_type(stream_id, StreamType.CONTROL)
+        self._quic.send_stream_data(stream_id, _control_stream(tuple(settings.items())))
 
     def _validate_settings(self, settings: dict[int, int]) -> None:
         super()._validate_settings(settings)
@@ -140,3 +150,9 @@ class Http3(H3Connection):
         headers = super()._decode_headers(stream_id, frame_data)
         limits.check_field_section(headers)
         return headers
+
+
+@lru_cache(maxsize=16)
+def _control_stream(settings: tuple[tuple[int, int], ...]) -> bytes:
+    """What a control stream begins with: its type, and the SETTINGS frame, which few kinds of connections differ in."""
+    return encode_varint(StreamType.CONTROL) + encode_frame(FrameType.SETTINGS, encode_settings(dict(settings)))

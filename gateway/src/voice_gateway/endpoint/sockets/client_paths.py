@@ -63,10 +63,15 @@ def peer_name(address: Path) -> str:
 
 def packed_host(address: Path) -> bytes:
     """The host as 16 bytes, the same directly, IPv4-mapped and behind a load balancer."""
-    host = ipaddress.ip_address(address[0].partition("%")[0])
-    if isinstance(host, ipaddress.IPv4Address):
-        return b"\0" * 10 + b"\xff\xff" + host.packed
-    return host.packed
+    return _packed(address[0])
+
+
+@lru_cache(maxsize=4096)
+def _packed(host: str) -> bytes:
+    address = ipaddress.ip_address(host.partition("%")[0])
+    if isinstance(address, ipaddress.IPv4Address):
+        return b"\0" * 10 + b"\xff\xff" + address.packed
+    return address.packed
 
 
 class TrustedProxies:
