@@ -5,9 +5,13 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
+
+from cryptography.x509 import Certificate
 
 from voice_gateway.endpoint.tls.identity import TlsIdentity
 from voicelink.quic import MAX_PEER_CIDS, ConnectionOptions, PreferredAddress, QuicConfiguration
+from voicelink.quic.handshake.certificates import EncodedCertificate
 from voicelink.quic.stateless import SUPPORTED_VERSIONS
 
 
@@ -76,11 +80,13 @@ def early_data_context(settings: EndpointSettings) -> bytes:
 
 def quic_configuration(settings: EndpointSettings, identity: TlsIdentity, length_bytes: int) -> QuicConfiguration:
     """Return aioquic's configuration for every connection; connection IDs have `length_bytes`."""
+    shown = (identity.certificate, *identity.chain)
+    certificate, *chain = (cast(Certificate, EncodedCertificate(each)) for each in shown)
     return QuicConfiguration(
         is_client=False,
         alpn_protocols=list(settings.alpn),
-        certificate=identity.certificate,
-        certificate_chain=list(identity.chain),
+        certificate=certificate,
+        certificate_chain=chain,
         private_key=identity.private_key,
         connection_id_length=length_bytes,
         idle_timeout=settings.idle_timeout_s,

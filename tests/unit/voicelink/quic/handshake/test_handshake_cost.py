@@ -11,10 +11,12 @@ from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.crypto import CryptoPair
 from aioquic.quic.packet import QuicProtocolVersion
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from tests.unit.voicelink.quic.harness import Pair, connected, seeded
+from tests.unit.voicelink.quic.harness import Pair, connected, identity, seeded
 from voicelink.quic import MAX_PEER_CIDS, Connection, ConnectionOptions, RandomCids
 from voicelink.quic.engine import EPOCHS
+from voicelink.quic.handshake.certificates import EncodedCertificate
 from voicelink.quic.handshake.hello_retry import has_key_share
 from voicelink.quic.handshake.initial_keys import InitialKeys, InitialPair
 from voicelink.quic.handshake.transport_parameters import (
@@ -99,6 +101,15 @@ def test_no_private_key_of_the_exchange_outlives_the_handshake() -> None:
     for connection in (pair.client, pair.server):
         context = connection.tls
         assert (context._ec_private_keys, context._x25519_private_key, context._x448_private_key) == ([], None, None)
+
+
+def test_a_certificate_is_encoded_once() -> None:
+    certificate = identity().certificate
+    encoded = EncodedCertificate(certificate)
+    assert encoded.public_bytes(Encoding.DER) == certificate.public_bytes(Encoding.DER)
+    assert encoded.public_bytes(Encoding.DER) is encoded.public_bytes(Encoding.DER)
+    with pytest.raises(ValueError, match="DER"):
+        encoded.public_bytes(Encoding.PEM)
 
 
 def test_connections_share_the_sets_of_encryption_levels() -> None:
