@@ -16,7 +16,7 @@ from bench.capacity import generator
 from bench.capacity.generator import GeneratorError
 from bench.capacity.lab import Lab, say
 from bench.capacity.report import Findings, markdown
-from bench.capacity.runs.alternation import alternate
+from bench.capacity.runs.alternation import alternate, alternate_handshakes
 from bench.capacity.runs.memory import memory
 from bench.capacity.runs.pair import pair
 from bench.capacity.runs.profiling import profile
@@ -71,6 +71,8 @@ def _measure(lab: Lab, folder: Path, arguments: argparse.Namespace) -> Findings:
         kinds.append(worker(tree, revision, folder))
     windows = alternate(lab, kinds, conversation, sessions)
     found = Findings(sessions, [each.name for each in kinds], windows)
+    if arguments.against:
+        found.handshakes = alternate_handshakes(lab, kinds, conversation)
     say("profiles")
     for each in kinds:
         with _or_missing(found, f"the profile of {each.name}"):

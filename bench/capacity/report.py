@@ -12,6 +12,7 @@ import msgspec
 from bench.capacity.layers import LAYERS
 from bench.capacity.measure import Slope, Spread, Window
 from bench.capacity.runs.alternation import ratios
+from bench.capacity.runs.handshakes import Handshaking
 from bench.capacity.runs.memory import memory_slope
 from bench.capacity.runs.pair import Pair
 from bench.capacity.runs.profiling import Profile
@@ -35,6 +36,8 @@ class Findings:
     sessions: int
     names: Sequence[str]
     windows: Sequence[Sequence[Window]]
+    handshakes: Sequence[Sequence[Handshaking]] = ()
+    """Of each of `names`, where two revisions are compared."""
     profiles: dict[str, Profile] = field(default_factory=dict)
     memory: Sequence[tuple[int, int]] = ()
     surveys: list[Survey] = field(default_factory=list)
@@ -114,6 +117,12 @@ def _worker(found: Findings) -> str:
         spread = ratios(found.windows[0], found.windows[1])
         which = f"{found.names[0]} by {found.names[1]}"
         text += f"\n\n{which}, in alternating windows: **{spread.text(3)}**, n = {spread.n} pairs"
+    for name, each in zip(found.names, found.handshakes, strict=False):
+        rates = Spread.of([one.per_core_s for one in each])
+        text += f"\n\n{name}: {rates.text(0)} handshakes per second of CPU, n = {rates.n}"
+    if len(found.handshakes) == 2:
+        gain = Spread.of([new.per_core_s / old.per_core_s for new, old in zip(*found.handshakes, strict=True)])
+        text += f"; {found.names[0]} by {found.names[1]}: **{gain.text(3)}**, n = {gain.n} pairs"
     return text
 
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.capacity.generator import GeneratorError, Handshakes
+from bench.capacity.generator import GeneratorError
 from bench.capacity.lab import Lab, opened, say
 from bench.capacity.measure import Spread, Window, window
+from bench.capacity.runs.handshakes import Handshaking
 from bench.capacity.runs.ramp import Ramp, ramp
 from bench.capacity.servers.server import Server, Usage
 
@@ -18,19 +19,6 @@ LOADED = 3
 """So many times the sessions are what a server is under load with."""
 COLLAPSED_MS = 500.0
 """At the median: no codec, jitter buffer or chunk of audio holds a frame for so long."""
-
-
-@dataclass(frozen=True, slots=True)
-class Handshaking:
-    """Connections opened and closed again, and the CPU seconds of the server meanwhile."""
-
-    callers: Handshakes
-    cpu_s: float
-
-    @property
-    def per_core_s(self) -> float:
-        """Handshakes that a second of CPU is good for."""
-        return self.callers.completed / self.cpu_s if self.cpu_s else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +56,7 @@ def survey(lab: Lab, server: Server, pattern: Path, sessions: int, *, has_ramp: 
             opened(server, generator.grow(sessions, lab.ramp_s))
             silence = window(generator, pid, lab.server_core, 5.0)
         with lab.calling(server, pattern) as generator:
-            before = Usage.of(pid)
-            callers = generator.handshakes(4, lab.handshakes_s)
-            handshaking = Handshaking(callers, Usage.of(pid).cpu_s - before.cpu_s)
+            handshaking = Handshaking.measure(generator, pid, lab.handshakes_s)
         loaded = _loaded(lab, server, pid, pattern, LOADED * sessions) if server.has_echo else None
         cost = Spread.of([each.cpu_ms_per_session_s for each in windows])
         say(f"{server.name}: {cost.text()} ms per session and second, {handshaking.per_core_s:.0f} handshakes a core")

@@ -14,11 +14,12 @@ from bench.capacity.generator import CallerView, Grown, Handshakes, Quantiles
 from bench.capacity.layers import QUIC_BUILD
 from bench.capacity.measure import Slope, Spread, Window
 from bench.capacity.report import HEADROOM, Findings, markdown, ramp_slope, sizing_rows
-from bench.capacity.runs.alternation import ratios
+from bench.capacity.runs.alternation import abba, ratios
+from bench.capacity.runs.handshakes import Handshaking
 from bench.capacity.runs.pair import Pair, PairLevel
 from bench.capacity.runs.profiling import Profile
 from bench.capacity.runs.ramp import Level, Ramp, too_many
-from bench.capacity.runs.survey import Handshaking, Survey
+from bench.capacity.runs.survey import Survey
 from bench.capacity.servers.server import Server
 from bench.capacity.servers.worker import worker
 from bench.capacity.traffic import CONVERSATION, RATE_HZ, SELDOM, TICKS_PER_MS, Talk
@@ -152,6 +153,21 @@ def test_the_report_has_n_and_spread_and_says_whether_the_machine_was_quiet(find
     assert "Missing: pion: Go is missing" in text
     findings.windows = [[replace(WINDOW, others=0.06)], [WINDOW]]
     assert "NOT QUIET" in markdown(findings)
+
+
+def test_handshakes_of_two_revisions_are_compared_window_by_window(findings: Findings) -> None:
+    """The second round is twice as slow for both: the ratio is the same."""
+    findings.handshakes = [
+        [Handshaking(Handshakes(5.0, completed, 0, "", 0.1, GOOD), cpu_s) for cpu_s in (1.0, 2.0)]
+        for completed in (600, 500)
+    ]
+    text = markdown(findings)
+    assert "this tree: 450 (300 to 600) handshakes per second of CPU, n = 2" in text
+    assert "this tree by old: **1.200 (1.200 to 1.200)**, n = 2 pairs" in text
+
+
+def test_servers_take_turns_in_an_order_that_is_reversed_each_round() -> None:
+    assert list(abba(2, 3)) == [0, 1, 1, 0, 0, 1]
 
 
 def test_the_document_is_json(findings: Findings) -> None:

@@ -11,8 +11,9 @@ import pytest
 from bench.capacity.generator import CallerView, Grown, Handshakes, Quantiles
 from bench.capacity.measure import Window
 from bench.capacity.report import Findings, servers_table
+from bench.capacity.runs.handshakes import Handshaking
 from bench.capacity.runs.ramp import too_many
-from bench.capacity.runs.survey import COLLAPSED_MS, Handshaking, Survey, has_collapsed
+from bench.capacity.runs.survey import COLLAPSED_MS, Survey, has_collapsed
 from bench.capacity.servers import peers
 from bench.capacity.servers.server import Server, ServerError
 

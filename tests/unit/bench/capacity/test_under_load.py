@@ -8,7 +8,8 @@ import pytest
 
 from bench.capacity.generator import Handshakes, Quantiles
 from bench.capacity.jitter import Jitter
-from bench.capacity.runs.survey import Handshaking, Survey
+from bench.capacity.runs.handshakes import Handshaking
+from bench.capacity.runs.survey import Survey
 from bench.capacity.under_load import under_load
 from tests.unit.bench.capacity.test_figures import CALLERS, GOOD, SERVER, WINDOW
 

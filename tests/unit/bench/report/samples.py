@@ -15,9 +15,10 @@ from bench.agents.kills import Round
 from bench.capacity.generator import CallerView, Handshakes, Quantiles
 from bench.capacity.measure import Window
 from bench.capacity.report import Findings
+from bench.capacity.runs.handshakes import Handshaking
 from bench.capacity.runs.profiling import Profile
 from bench.capacity.runs.ramp import Level, Ramp
-from bench.capacity.runs.survey import Handshaking, Survey
+from bench.capacity.runs.survey import Survey
 from bench.capacity.servers.server import Server
 from bench.figures import summary
 from bench.hosts.kills import CallOutcome, KillOutcome
