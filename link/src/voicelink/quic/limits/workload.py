@@ -21,7 +21,7 @@ DATAGRAM_UNITS: Final = 50
 EVENT_UNITS: Final = 10
 FREE_UNITS: Final = 200
 EXTRA_UNITS_PER_S: Final = 100_000
-EXTRA_UNITS_BURST: Final = 10_000
+EXTRA_BURST_S: Final = 0.1
 """A unit is about a microsecond of one core; each datagram, and each event for the application, costs some."""
 
 SHARED_UNITS_PER_S: Final = 500_000
@@ -69,23 +69,27 @@ FRAME_UNITS: Final[Mapping[int, int]] = {
 
 
 class SharedLoad:
-    """The work that all connections of one endpoint make; beyond half of a core the endpoint is busy."""
+    """The work that all connections of one endpoint make; beyond half of a core the endpoint is busy.
 
-    __slots__ = ("_at", "_burst", "_level", "_per_s")
+    It is a token bucket, kept as the time at which it is full again.
+    """
+
+    __slots__ = ("_full_at", "_per_s")
 
     def __init__(self, units_per_s: float = SHARED_UNITS_PER_S) -> None:
         self._per_s = units_per_s
-        self._level = self._burst = units_per_s * SHARED_BURST_S
-        self._at = -math.inf
+        self._full_at = -math.inf
 
     def is_busy_after(self, units: float, now: float) -> bool:
         """Count so many units of work; what is owed is forgotten beyond `SHARED_BURST_S` of it."""
-        level = self._level
-        if now > self._at:
-            level = min(self._burst, level + (now - self._at) * self._per_s)
-            self._at = now
-        self._level = max(level - units, -self._burst)
-        return level < units
+        full_at = self._full_at
+        full_at = (full_at if full_at > now else now) + units / self._per_s
+        empty_until = now + SHARED_BURST_S
+        if full_at <= empty_until:
+            self._full_at = full_at
+            return False
+        self._full_at = min(full_at, empty_until + SHARED_BURST_S)
+        return True
 
 
 class Workload:
@@ -93,7 +97,8 @@ class Workload:
 
     While `shared` is busy the connection has `busy_packets_per_s`: the work of many connections, each within its own
     limits, must not keep the packets of others waiting. Its token buckets are plain numbers, since each datagram asks
-    three of them: what was owed or left of each at `_at`.
+    three of them: the one of extra units is kept as the time at which it is full again, those of packets as the number
+    of packets there would be by then at their rates, which is exact.
     """
 
     def __init__(
@@ -106,42 +111,44 @@ class Workload:
         self.units = 0
         self._shared = shared
         self._at = -math.inf
-        self._extra: float = EXTRA_UNITS_BURST
-        self._packets = self._packets_per_s = packets_per_s
-        self._busy_packets = self._busy_packets_per_s = busy_packets_per_s
+        self._extra_full_at = -math.inf
+        self._packets_per_s = packets_per_s
+        self._packets = -math.inf
+        self._busy_packets_per_s = busy_packets_per_s
+        self._busy_packets = -math.inf
         self._datagram_frames = TokenBucket(datagram_frames_per_s, datagram_frames_per_s)
 
     def admits_packet(self, now: float) -> bool:
         """Charge what was done since the last call, and return whether another datagram may be read."""
         units, self.units = self.units, 0
         if units > FREE_UNITS - DATAGRAM_UNITS:
-            self._extra -= units + DATAGRAM_UNITS - FREE_UNITS
-        elapsed = now - self._at
-        if elapsed > 0:
-            self._at = now
-            self._extra += elapsed * EXTRA_UNITS_PER_S
-            if self._extra > EXTRA_UNITS_BURST:
-                self._extra = EXTRA_UNITS_BURST
-            self._packets += elapsed * self._packets_per_s
-            if self._packets > self._packets_per_s:
-                self._packets = self._packets_per_s
-            self._busy_packets += elapsed * self._busy_packets_per_s
-            if self._busy_packets > self._busy_packets_per_s:
-                self._busy_packets = self._busy_packets_per_s
-        if self._extra < 0 or self._packets < 1:
+            owed = units + DATAGRAM_UNITS - FREE_UNITS
+            self._extra_full_at = max(self._extra_full_at, self._at) + owed / EXTRA_UNITS_PER_S
+        self._at = now
+        if self._extra_full_at > now + EXTRA_BURST_S:
             return False
-        self._packets -= 1
-        is_voice = self._busy_packets >= 1
-        if is_voice:
-            self._busy_packets -= 1
-        return not self._is_busy(units, now) or is_voice
+        per_s, packets = self._packets_per_s, self._packets
+        by_now = now * per_s
+        if packets < by_now:
+            packets = by_now
+        elif packets - by_now > per_s - 1:
+            return False
+        self._packets = packets + 1
+        if self._shared is None:
+            return True
+        is_busy = self._shared.is_busy_after(units + SHARED_DATAGRAM_UNITS, now)
+        per_s, packets = self._busy_packets_per_s, self._busy_packets
+        by_now = now * per_s
+        if packets < by_now:
+            packets = by_now
+        elif packets - by_now > per_s - 1:
+            return not is_busy
+        self._busy_packets = packets + 1
+        return True
 
     def admits_datagram_frame(self, now: float) -> bool:
         """Return whether one more DATAGRAM frame may go to the application."""
         return self._datagram_frames.take(1, now)
-
-    def _is_busy(self, units: float, now: float) -> bool:
-        return self._shared is not None and self._shared.is_busy_after(units + SHARED_DATAGRAM_UNITS, now)
 
 
 FrameHandlers = Mapping[int, tuple[str, AbstractSet[Epoch]]]

@@ -20,7 +20,7 @@ from voicelink.quic.events import DatagramFrameReceived, PingAcknowledged
 from voicelink.quic.limits.recovery import MAX_ACK_ONLY_PACKETS, MAX_SENT_PACKETS
 from voicelink.quic.limits.workload import (
     DATAGRAM_UNITS,
-    EXTRA_UNITS_BURST,
+    EXTRA_BURST_S,
     EXTRA_UNITS_PER_S,
     FRAME_UNITS,
     FREE_UNITS,
@@ -326,7 +326,7 @@ def test_ordinary_packets_cost_nothing_extra() -> None:
 def test_work_beyond_the_burst_drops_packets_until_it_is_repaid() -> None:
     work = Workload(packets_per_s=1000, datagram_frames_per_s=10)
     assert work.admits_packet(1.0)
-    work.units += FREE_UNITS - DATAGRAM_UNITS + EXTRA_UNITS_BURST + EXTRA_UNITS_PER_S
+    work.units += FREE_UNITS - DATAGRAM_UNITS + round((EXTRA_BURST_S + 1) * EXTRA_UNITS_PER_S)
     assert not work.admits_packet(1.0)
     assert not work.admits_packet(1.5)
     assert work.admits_packet(2.1)
