@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aioquic._buffer import Buffer
 from aioquic.quic.connection import QuicConnectionError, QuicReceiveContext
-from aioquic.quic.packet import QuicFrameType, decode_packet_number
+from aioquic.quic.packet import QuicFrameType
 from aioquic.quic.recovery import MAX_ACK_RANGES
 from aioquic.quic.stream import StreamFinishedError
 from aioquic.tls import Epoch
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
 _FIXED_BIT: Final = 0x40
 _SPIN_BIT: Final = 0x20
-_RESERVED_BITS: Final = 0x18
-_KEY_PHASE_BIT: Final = 0x04
+_RESERVED_AND_KEY_PHASE_BITS: Final = 0x18 | 0x04
 _MAX_VARINT: Final = (1 << 62) - 1
 
 _PADDING: Final = int(QuicFrameType.PADDING)
@@ -63,6 +62,7 @@ class FastReceiver:
         "_connection",
         "_decrypt",
         "_endable",
+        "_idle_timeout_s",
         "_iv",
         "_key_phase",
         "_mask",
@@ -85,6 +85,7 @@ class FastReceiver:
         self._iv = keys.iv
         self._key_phase = connection._cryptos[Epoch.ONE_RTT].recv.key_phase << 2
         self._space = connection._spaces[Epoch.ONE_RTT]
+        self._idle_timeout_s = connection._idle_timeout()  # changes with the round trip, which ACK frames measure
         self._max_datagram_frame_size = connection._configuration.max_datagram_frame_size or 0
         self._endable = tuple(each for each in connection._streams_queue if each.receiver.is_finished)
 
@@ -103,19 +104,20 @@ class FastReceiver:
         number_at = self._number_at
         mask = self._mask(data[self._sample_at : self._min_bytes])
         first = data[0] ^ mask[0] & 0x1F
-        if first & (_RESERVED_BITS | _KEY_PHASE_BIT) != self._key_phase:
+        if first & _RESERVED_AND_KEY_PHASE_BITS != self._key_phase:
             return False
         number_bytes = (first & 3) + 1
         end = number_at + number_bytes
         truncated = int.from_bytes(data[number_at:end], "big") ^ int.from_bytes(mask[1 : 1 + number_bytes], "big")
         space = self._space
-        number = decode_packet_number(truncated, 8 * number_bytes, space.expected_packet_number)
+        number = _packet_number(truncated, 1 << 8 * number_bytes, space.expected_packet_number)
         header = b"%c%b%b" % (first, self._cid, truncated.to_bytes(number_bytes, "big"))
         try:
             payload = self._decrypt((self._iv ^ number).to_bytes(NONCE_BYTES, "big"), data[end:], header)
         except InvalidTag:
             return False
-        if number in space.received_packets:
+        newest = space.largest_received_packet
+        if number <= newest and number in space.received_packets:
             return True
         frames = self._frames(payload)
         if not frames:
@@ -126,16 +128,15 @@ class FastReceiver:
             is_ack_eliciting = self._handle(frames, payload, now)
         except QuicConnectionError as error:
             connection.close(error.error_code, error.frame_type, error.reason_phrase)
-        if connection.is_ended:
             return True
-        connection._close_at = now + connection._idle_timeout()
+        connection._close_at = now + self._idle_timeout_s
         connection._ack_eliciting_sent_since_receipt = False
-        if number > space.largest_received_packet:
+        if number > newest:
             space.largest_received_packet = number
             space.largest_received_time = now
         space.ack_queue.add(number)
         space.received_packets.add(number)
-        if len(space.ack_queue) > MAX_ACK_RANGES:
+        if number != newest + 1 and len(space.ack_queue) > MAX_ACK_RANGES:
             space.ack_queue.shift()
         if is_ack_eliciting and space.ack_at is None:
             space.ack_at = now + connection._ack_delay
@@ -252,7 +253,7 @@ class FastReceiver:
                 if event is not None:
                     limit.used += length
                     connection._events.append(event)
-                    if connection._windows.is_raise_due(stream, limit):
+                    if connection._windows.is_raise_due(position + length, stream, limit):
                         connection._is_steady = False
                     return
         connection._is_steady = False
@@ -270,9 +271,17 @@ class FastReceiver:
     def _acknowledged(self, delay: int, ranges: AckedRanges, now: float) -> None:
         connection = self._connection
         connection._take_ack(ranges, delay, now)
+        self._idle_timeout_s = connection._idle_timeout()
         for stream in self._endable:
             if stream.sender.is_finished:
                 connection._is_steady = False  # it is discarded with the next packet
+
+
+def _packet_number(truncated: int, window: int, expected: int) -> int:
+    """Return the number nearest to the one `expected` that ends as `truncated` does (RFC 9000 appendix A.3)."""
+    highest = expected + window // 2
+    number = highest - ((highest - truncated) & (window - 1))
+    return number if number >= 0 else number + window
 
 
 def _varint(data: bytes, offset: int) -> tuple[int, int]:

@@ -83,8 +83,9 @@ class StreamReceiver:
         is_next = offset == self._delivered == self.highest_offset  # even an empty frame beyond a gap counts
         if not is_next or self._final_size is not None or not data:
             return None
-        self._advance(len(data))
-        self.highest_offset = self._delivered
+        byte_count = len(data)
+        self._delivered = self.highest_offset = offset + byte_count
+        self._budget.delivered_bytes += byte_count
         return StreamDataReceived(data=data, end_stream=False, stream_id=self._stream_id)
 
     def handle_reset(self, *, final_size: int, error_code: int = QuicErrorCode.NO_ERROR) -> StreamReset | None:

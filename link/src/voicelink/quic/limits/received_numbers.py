@@ -25,14 +25,12 @@ class ReceivedNumbers:
     def add(self, packet_number: int) -> None:
         """A packet of this number has arrived."""
         ahead = packet_number - self._largest
-        if ahead >= WINDOW:  # a peer picks its numbers: shifting by one would take as much memory
-            self._bits = 1
-        elif ahead > 0:
-            self._bits = self._bits << ahead & _ALL | 1
-        elif ahead > -WINDOW:
-            self._bits |= 1 << -ahead
         if ahead > 0:
             self._largest = packet_number
+            # a peer picks its numbers: shifting by one of them would take as much memory
+            self._bits = self._bits << ahead & _ALL | 1 if ahead < WINDOW else 1
+        elif ahead > -WINDOW:
+            self._bits |= 1 << -ahead
 
     def __contains__(self, packet_number: int) -> bool:
         behind = self._largest - packet_number

@@ -23,6 +23,9 @@ class ReceiveWindows:
         """What the application took, and has not read yet."""
         self._connection_bytes = connection_bytes
         self._stream_bytes = stream_bytes
+        self._connection_low = connection_bytes - connection_bytes // 2
+        """A limit is raised once no more of the window than this is left."""
+        self._stream_low = stream_bytes - stream_bytes // 2
 
     def adopt(self, streams: Iterable[QuicStream]) -> None:
         """Give streams that are new a receive half whose memory is bounded."""
@@ -42,18 +45,13 @@ class ReceiveWindows:
         wanted = stream.receiver.starting_offset() + self._stream_bytes
         return wanted if wanted - limit >= self._stream_bytes // 2 else limit
 
-    def is_raise_due(self, stream: QuicStream, limit: Limit) -> bool:
-        """Whether half the window of a stream that is not finished, or of the connection, was delivered."""
-        delivered = stream.receiver.starting_offset()
-        return (
-            delivered + self._stream_bytes - stream.max_stream_data_local >= self._stream_bytes // 2
-            or self.is_connection_raise_due(limit)
-        )
+    def is_raise_due(self, delivered: int, stream: QuicStream, limit: Limit) -> bool:
+        """Whether half the window of a stream that is `delivered` so far and not finished, or of the connection, was."""
+        return stream.max_stream_data_local - delivered <= self._stream_low or self.is_connection_raise_due(limit)
 
     def is_connection_raise_due(self, limit: Limit) -> bool:
         """Whether half the connection's window was delivered and read."""
-        wanted = self.budget.delivered_bytes - self.unread_bytes + self._connection_bytes
-        return wanted - limit.value >= self._connection_bytes // 2
+        return limit.value - self.budget.delivered_bytes + self.unread_bytes <= self._connection_low
 
     def is_due(self, stream: QuicStream) -> bool:
         """Whether a frame other than STREAM is to be written for a stream, or it is finished."""
