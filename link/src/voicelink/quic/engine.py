@@ -379,9 +379,10 @@ class Connection(QuicConnection):
         if len(data) > MAX_UDP_PAYLOAD_BYTES or not (self._is_client or workload.admits_packet(now)):
             self.packets_ignored += 1
             return
-        space = self._space
+        spaces = self._loss.spaces
         former_largest, ack_due_at = -1, None
-        if space is not None:
+        if spaces:
+            space = spaces[-1]
             former_largest, ack_due_at, space.ack_at = space.largest_received_packet, space.ack_at, None
         if receiver is None or not receiver.take(data, now):
             self._is_steady = False
@@ -389,12 +390,12 @@ class Connection(QuicConnection):
             super().receive_datagram(data, addr, now)
             if self._network_paths:
                 self._follow_path(before)
-            space = self._space  # there is one once the first packet was read
+            spaces = self._loss.spaces  # others once the first packet was read
         budget = self._windows.budget
         workload.units += EVENT_UNITS * len(self._events) + budget.steps + len(self._streams_queue) // 4
         budget.steps = 0
-        if space is not None:
-            self._acks.on_datagram_received(space, former_largest, ack_due_at, now)
+        if spaces:
+            self._acks.on_datagram_received(spaces[-1], former_largest, ack_due_at, now)
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, Any]]:
         if not self._network_paths:
@@ -428,6 +429,8 @@ class Connection(QuicConnection):
             return None
         if self._paths.deadline is not None and not self._is_over:
             timer_at = min(timer_at, self._paths.deadline)
+        if not self._datagrams_pending:
+            return timer_at
         return self._minimum_window.timer(self._next_datagram_bytes(), timer_at)
 
     def handle_timer(self, now: float) -> None:

@@ -75,6 +75,8 @@ class AckPolicy:
         self._reported = -1
         self._has_gap = False
         self._is_hurried = False
+        self._is_asked_anew = False
+        """Whether the peer has asked for another frequency since the last packet that asks for an ACK."""
         self._sequence = -1
         self._context: QuicReceiveContext | None = None
         self._frames = 0
@@ -97,14 +99,16 @@ class AckPolicy:
         if due_at is None:  # the first since the last ACK
             self._packets = 0
             self._reported = former_largest
-            due_at = math.inf
-        due_at = min(due_at, self._deadline(now))  # the peer may have asked for less meanwhile
+            due_at = self._deadline(now)
+        elif self._is_asked_anew:
+            due_at = min(due_at, self._deadline(now))
+        self._is_asked_anew = False
         self._packets += 1
         is_newest = largest > former_largest
         if self._packets >= self.frequency.packets or self._is_hurried or self._is_out_of_order(space, is_newest):
             due_at = min(due_at, now)
+            self._is_hurried = False
         space.ack_at = due_at
-        self._is_hurried = False
         if is_newest:
             self._has_gap = False
 
@@ -150,6 +154,7 @@ class AckPolicy:
             self._sequence = sequence
             delay_s = max(MIN_ACK_DELAY_S, (delay_us - ACK_TIMER_SLACK_S * 1e6) / 1e6)
             self.frequency = AckFrequency(threshold + 1, delay_s, reordering)
+            self._is_asked_anew = True
 
     def transport_parameters(self) -> bytes:
         """Encode this side's `max_ack_delay` and `min_ack_delay`."""

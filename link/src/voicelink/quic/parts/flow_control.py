@@ -46,7 +46,7 @@ class ReceiveWindows:
         return wanted if wanted - limit >= self._stream_bytes // 2 else limit
 
     def is_raise_due(self, delivered: int, stream: QuicStream, limit: Limit) -> bool:
-        """Whether half the window of a stream that is `delivered` so far and not finished, or of the connection, was."""
+        """Whether half the window of an unfinished stream, `delivered` so far, or of the connection was delivered."""
         return stream.max_stream_data_local - delivered <= self._stream_low or self.is_connection_raise_due(limit)
 
     def is_connection_raise_due(self, limit: Limit) -> bool:
