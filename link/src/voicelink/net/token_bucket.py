@@ -42,15 +42,16 @@ class TokenBucket:
 
         What is more than a bucket can hold is given by a full one, which then owes the rest.
         """
-        level = self._level
-        if now > self._at:
-            level += (now - self._at) * self._per_s
-            if level > self._burst:
-                level = self._burst
-            self._level = level
+        level, burst = self._level, self._burst
+        elapsed = now - self._at
+        if elapsed > 0:
             self._at = now
-        if level < amount and level < self._burst:
-            return (min(amount, self._burst) - level) / self._per_s
+            level += elapsed * self._per_s
+            if level > burst:
+                level = burst
+        if level < amount and level < burst:
+            self._level = level
+            return (min(amount, burst) - level) / self._per_s
         self._level = level - amount
         return 0.0
 

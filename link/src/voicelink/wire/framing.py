@@ -62,22 +62,29 @@ class LengthPrefixedReader:
 
         Of more than `most` the rest is kept for the next call.
         """
-        self._buffer += data
+        buffer = self._buffer
+        if buffer:
+            buffer += data
+        stream = buffer or data  # most often whole bodies arrive, which need not be copied
         self.has_more = False
         bodies: list[bytes] = []
-        offset = 0
-        while (head := decode_varint(self._buffer, offset)) is not None:
+        offset, size = 0, len(stream)
+        while offset < size and (head := decode_varint(stream, offset)) is not None:
             length, start = head
             if length > self._max_bytes:
                 return Malformed(f"length prefix is {length}, the limit is {self._max_bytes}")
-            if start + length > len(self._buffer):
+            end = start + length
+            if end > size:
                 break
             if len(bodies) == most:
                 self.has_more = True
                 break
-            bodies.append(bytes(self._buffer[start : start + length]))
-            offset = start + length
-        del self._buffer[:offset]
+            bodies.append(bytes(stream[start:end]))
+            offset = end
+        if buffer:
+            del buffer[:offset]
+        elif offset < size:
+            buffer += stream[offset:]
         return bodies
 
     @property
@@ -93,15 +100,15 @@ class LengthPrefixedReader:
 
 def encode_varint(value: int) -> bytes:
     """Encode a variable-length integer (RFC 9000 section 16)."""
-    if 0 <= value < 1 << 6:
+    if value < 0 or value >= 1 << 62:
+        raise ValueError(f"a varint holds 0 to 2^62-1, got {value}")
+    if value < 1 << 6:
         return value.to_bytes(1, "big")
-    if 0 <= value < 1 << 14:
+    if value < 1 << 14:
         return (value | 1 << 14).to_bytes(2, "big")
-    if 0 <= value < 1 << 30:
+    if value < 1 << 30:
         return (value | 2 << 30).to_bytes(4, "big")
-    if 0 <= value < 1 << 62:
-        return (value | 3 << 62).to_bytes(8, "big")
-    raise ValueError(f"a varint holds 0 to 2^62-1, got {value}")
+    return (value | 3 << 62).to_bytes(8, "big")
 
 
 def decode_varint(data: bytes | bytearray, offset: int = 0) -> tuple[int, int] | None:
@@ -112,10 +119,12 @@ def decode_varint(data: bytes | bytearray, offset: int = 0) -> tuple[int, int] |
     first = data[offset]
     if first < 1 << 6:
         return first, offset + 1
-    length = 1 << (first >> 6)
-    end = offset + length
+    size_bits = first >> 6
+    end = offset + (1 << size_bits)
     if end > size:
         return None
-    if length == 2:
-        return (first & 0x3F) << 8 | data[offset + 1], end
-    return int.from_bytes(data[offset:end], "big") & ((1 << (8 * length - 2)) - 1), end
+    return int.from_bytes(data[offset:end], "big") & _VALUE_BITS[size_bits], end
+
+
+_VALUE_BITS = [(1 << bits) - 1 for bits in (6, 14, 30, 62)]
+"""Of a varint, by its two highest bits."""
