@@ -28,7 +28,7 @@ class ReadScheduler:
     @property
     def left(self) -> int:
         """How many frames may still be read in this turn of the loop."""
-        return max(0, self._left)
+        return self._left if self._left > 0 else 0
 
     def spent(self, frames: int) -> None:
         """So many frames were read. While those were few, turns need not be distinguished."""

@@ -210,17 +210,22 @@ class WebTransport:
 
     def received(self, event: WebTransportEvent) -> None:
         """Take an event of a stream of this session."""
-        if self._handler is not None and isinstance(event, StreamData | DatagramReceived):
-            self._handler.bytes_received(len(event.data))
-        if self._handler is None:
+        handler = self._handler
+        if handler is None:
             return
         match event:
-            case StreamData(is_unidirectional=True):
-                self._unidirectional_received(event)
             case StreamData():
-                self._control_received(event)
+                handler.bytes_received(len(event.data))
+                if self._handler is None:
+                    return
+                if event.is_unidirectional:
+                    self._unidirectional_received(event)
+                else:
+                    self._control_received(event)
             case DatagramReceived(data=data):
-                self._deliver(self._receiver.datagram_received(data))
+                handler.bytes_received(len(data))
+                if self._handler is not None:
+                    self._deliver(self._receiver.datagram_received(data))
             case SessionDraining() if not self._is_draining:
                 # a proxy before this worker that goes away, say: the caller goes on over another connection
                 self.send(Drain(deadline_s=PEER_DRAIN_S))
@@ -262,10 +267,7 @@ class WebTransport:
 
     def _count_unread(self) -> None:
         """Have flow control hold back what waits here, so that it grows no further than a window."""
-        if self._is_closed:
-            return
-        if not self._unread and not self._is_control_unread:
-            self._hold_back(0)
+        if self._is_closed or not (self._unread or self._is_control_unread or self._unread_bytes):
             return
         readers = [self._readers[each] for each in self._unread if each in self._readers]
         control = self._control.unread_bytes if self._control is not None else 0
@@ -278,12 +280,12 @@ class WebTransport:
             self._connection.flush_soon()
 
     def _unidirectional_received(self, event: StreamData) -> None:
-        if event.stream_id in self._skipped:
-            if event.is_ended:
-                self._skipped.discard(event.stream_id)
-            return
         reader = self._readers.get(event.stream_id)
         if reader is None:
+            if event.stream_id in self._skipped:
+                if event.is_ended:
+                    self._skipped.discard(event.stream_id)
+                return
             if len(self._readers) >= MAX_OPEN_STREAMS:
                 self._fault(Malformed(f"more than {MAX_OPEN_STREAMS} streams are open", CloseCode.WRONG_ORDER))
                 return
@@ -329,7 +331,7 @@ class WebTransport:
             self._undelivered.extend(frames)
             self._reads.wait(self._deliver_on)
         else:
-            self._reads.spent(max(1, len(frames)))
+            self._reads.spent(len(frames) or 1)
             for frame in frames:
                 if self._handler is not None:
                     self._handler.audio_received(frame)
@@ -423,6 +425,12 @@ class _Sessions:
         self._deadline = connection.loop.call_later(SESSION_DEADLINE_S, self._expect_session)
 
     def event_received(self, event: QuicEvent) -> None:
+        data = self._layer.plain_data(event)
+        if data is not None:  # nearly all events bring it
+            transport = self._transports.get(data.session_id)
+            if transport is not None:
+                transport.received(data)
+            return
         if isinstance(event, PeerMoved):
             for transport in list(self._transports.values()):
                 transport.moved(peer_name(event.address))

@@ -80,6 +80,7 @@ class _Session:
 @dataclass(slots=True)
 class _Stream:
     session_id: int
+    is_unidirectional: bool
     can_send: bool
     can_receive: bool
 
@@ -169,7 +170,7 @@ class WebTransportLayer:
         """Open a stream in the session, and return its ID; where credit is wanting it waits, with all sent on it."""
         stream_id, header = self._h3.reserve_stream(session_id, is_unidirectional=is_unidirectional)
         self._header_bytes = max(self._header_bytes, len(header))
-        self._streams[stream_id] = _Stream(session_id, can_send=True, can_receive=not is_unidirectional)
+        self._streams[stream_id] = _Stream(session_id, is_unidirectional, True, not is_unidirectional)
         outbox = self._outbox(session_id)
         if outbox is None:
             self._quic.send_stream_data(stream_id, header)
@@ -216,7 +217,7 @@ class WebTransportLayer:
 
     def handle_event(self, event: quic_events.QuicEvent) -> list[WebTransportEvent]:
         """Take a QUIC event, and return what it means for sessions and streams."""
-        plain = self._plain_data(event)
+        plain = self.plain_data(event)
         if plain is not None:
             return [plain]
         if isinstance(event, quic_events.StreamDataReceived) and event.stream_id not in self._streams:
@@ -247,16 +248,19 @@ class WebTransportLayer:
                 answers += self._peer_stopped(stream_id, code)
         return answers
 
-    def _plain_data(self, event: quic_events.QuicEvent) -> StreamData | DatagramReceived | None:
-        """Take what only passes HTTP/3 by: more of a stream, or a datagram, of an open session; `None` for other."""
+    def plain_data(self, event: quic_events.QuicEvent) -> StreamData | DatagramReceived | None:
+        """Take what only passes HTTP/3 by: more of a stream, or a datagram, of an open session.
+
+        `None`, and nothing changed, for any other event, which `handle_event` takes.
+        """
         if self._waiting or self._h3.is_done:
             return None
         if type(event) is quic_events.StreamDataReceived:
-            stream = self._streams.get(event.stream_id)
+            stream_id = event.stream_id
+            stream = self._streams.get(stream_id)
             if stream is None or event.end_stream or not stream.can_receive or not self._is_open(stream.session_id):
                 return None
-            is_unidirectional = stream_is_unidirectional(event.stream_id)
-            return StreamData(stream.session_id, event.stream_id, event.data, False, is_unidirectional)
+            return StreamData(stream.session_id, stream_id, event.data, False, stream.is_unidirectional)
         if type(event) is quic_events.DatagramFrameReceived:
             quarter = decode_varint(event.data)
             if quarter is not None and self._is_open(4 * quarter[0]):
@@ -369,7 +373,7 @@ class WebTransportLayer:
             if session_id % 4:
                 self._h3.fail(ErrorCode.H3_ID_ERROR, f"stream {stream_id} names session {session_id}")
                 return []
-            stream = self._streams[stream_id] = _Stream(session_id, not is_unidirectional, can_receive=True)
+            stream = self._streams[stream_id] = _Stream(session_id, is_unidirectional, not is_unidirectional, True)
         if event.stream_ended:
             self._update(stream_id, stream, can_receive=False)
         data = StreamData(session_id, stream_id, event.data, event.stream_ended, is_unidirectional)
