@@ -95,7 +95,7 @@ def capacity(peer_cpu_s: float = 0.1) -> Any:
         "ours, no codec, no agent": (True, 0.4),
         "picows, TLS": (True, peer_cpu_s),
     }
-    found = Findings(10, ["this tree"], [[busy, busy]], {"this tree": Profile(Counter({"quic": 3}), busy)})
+    found = Findings(10, ["this tree"], [[busy, busy]], profiles={"this tree": Profile(Counter({"quic": 3}), busy)})
     found.memory = [(20, 40_000_000), (70, 50_000_000), (120, 60_000_000)]
     for name, (has_echo, cpu_s) in servers.items():
         window = replace(busy, cpu_s=cpu_s)
