@@ -36,13 +36,13 @@ class Findings:
     sessions: int
     names: Sequence[str]
     windows: Sequence[Sequence[Window]]
-    handshakes: Sequence[Sequence[Handshaking]] = ()
-    """Of each of `names`, where two revisions are compared."""
     profiles: dict[str, Profile] = field(default_factory=dict)
     memory: Sequence[tuple[int, int]] = ()
     surveys: list[Survey] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
     pair: Pair | None = None
+    handshakes: Sequence[Sequence[Handshaking]] = ()
+    """Of each of `names`, where two revisions are compared."""
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Findings:
