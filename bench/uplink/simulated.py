@@ -49,12 +49,13 @@ def plain_datagrams(condition: Condition, seed: int, seconds: float) -> Outcome:
     rng, link, frames = random.Random(seed), Direction(condition.profile), round(seconds / FRAME_S)
     start = 1_000.0
     link.blackouts = [(start + begin, start + begin + length) for begin, length in condition.blackouts]
-    lateness = []
-    for sent_at in (start + index * FRAME_S for index in range(frames)):
+    late_ms = {}
+    for number in range(frames):
+        sent_at = start + number * FRAME_S
         arrivals = link.carry(sent_at, _PLAIN_PAYLOAD_BYTES, rng)
         if not isinstance(arrivals, str):
-            lateness.append(1000 * (arrivals[0] - sent_at - ONE_WAY_S))
-    return Outcome(frames, tuple(lateness), frames * (_PLAIN_PAYLOAD_BYTES + _PLAIN_HEADER_BYTES))
+            late_ms[number] = 1000 * (arrivals[0] - sent_at - ONE_WAY_S)
+    return Outcome(frames, late_ms, frames * (_PLAIN_PAYLOAD_BYTES + _PLAIN_HEADER_BYTES))
 
 
 class Call:
@@ -79,9 +80,12 @@ class Call:
                 simulate(lambda sim: self.run(sim, certificate), seed=seed, limit_s=limit_s)
 
     def outcome(self) -> Outcome:
-        received = [(n, at) for n, at in self._received_at.items() if n not in self._stood_in]
-        lateness = [1000 * (at - self._spoken_at[n] - ONE_WAY_S) for n, at in received]
-        return Outcome(len(self._spoken_at), tuple(lateness), self._bytes)
+        late_ms = {
+            n: 1000 * (at - self._spoken_at[n] - ONE_WAY_S)
+            for n, at in self._received_at.items()
+            if n not in self._stood_in
+        }
+        return Outcome(len(self._spoken_at), late_ms, self._bytes)
 
     def note_replacement(self, sequence: int, before: AudioFrame | None, after: AudioFrame | None) -> AudioFrame:
         self._stood_in.add(sequence)

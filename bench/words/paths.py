@@ -6,7 +6,7 @@ The link takes 50 ms one way and up to 30 ms more, and loses datagrams in bursts
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -46,10 +46,18 @@ def telephone_frames(pcm: bytes) -> list[AudioFrame]:
 
 def in_plain_datagrams(frames: Sequence[AudioFrame], loss: float, seed: int) -> Iterator[UserAudio]:
     """Each frame once: the gateway's decoder conceals what is lost."""
-    direction, rng, decoder = Direction(link(loss)), random.Random(seed), FrameDecoder(RATE_HZ)
+    direction, rng = Direction(link(loss)), random.Random(seed)
+    return decoded(
+        frame
+        for frame in frames
+        if not isinstance(direction.carry(frame.sequence * FRAME_S, len(frame.payload), rng), str)
+    )
+
+
+def decoded(frames: Iterable[AudioFrame]) -> Iterator[UserAudio]:
+    """By the gateway's decoder, which conceals what is missing between two frames."""
+    decoder = FrameDecoder(RATE_HZ)
     for frame in frames:
-        if isinstance(direction.carry(frame.sequence * FRAME_S, len(frame.payload), rng), str):
-            continue
         pcm = decoder.decode(frame)
         if isinstance(pcm, Malformed):
             raise ValueError(pcm.reason)

@@ -29,8 +29,8 @@ class Score:
     right: int = 0
     same: int = 0
 
-    def add(self, text: str, understood: Understanding, complete: Understanding) -> None:
-        """Count one more order."""
+    def add(self, text: str, understood: Understanding, complete: Understanding | None = None) -> None:
+        """Count one more order, and whether it was understood as the `complete` recording."""
         said = text.split()
         wanted, _ = answer(Dialogue(_MENU), parse(said, _LEXICON))
         self.words += len(said)

@@ -41,8 +41,8 @@ async def websocket_calls(conditions: Sequence[Condition], seeds: Sequence[int],
 
 
 def _outcome(made_at: list[float], received_at: dict[str, float], byte_count: int) -> Outcome:
-    lateness = [1000 * (at - made_at[int(sequence)] - ONE_WAY_S) for sequence, at in received_at.items()]
-    return Outcome(len(made_at), tuple(lateness), byte_count)
+    late_ms = {int(n): 1000 * (at - made_at[int(n)] - ONE_WAY_S) for n, at in received_at.items()}
+    return Outcome(len(made_at), late_ms, byte_count)
 
 
 async def _program(end: Namespace, *arguments: str) -> asyncio.subprocess.Process:

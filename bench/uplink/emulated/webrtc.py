@@ -48,5 +48,5 @@ async def webrtc_calls(conditions: Sequence[Condition], seeds: Sequence[int], se
 
 def outcome_of(call: CallTimes, arrived: dict[int, float], byte_count: int) -> Outcome:
     """Lateness of each frame that came, in ms beyond the link's delay."""
-    lateness = [1000 * (arrived[n] - at - ONE_WAY_S) for n, at in call.sent if n in arrived]
-    return Outcome(len(call.sent), tuple(lateness), byte_count)
+    late_ms = {n: 1000 * (arrived[n] - at - ONE_WAY_S) for n, at in call.sent if n in arrived}
+    return Outcome(len(call.sent), late_ms, byte_count)

@@ -134,10 +134,18 @@ class OpusDecoder:
         made = max(self._decode(None, wanted), 0) if wanted else 0
         return bytes(_scratch.pcm_bytes[: made * 2]).ljust(samples * 2, b"\0")
 
-    def _decode(self, packet: bytes | None, max_samples: int) -> int:
+    def recover(self, packet: bytes) -> bytes:
+        """Return the 20 ms that are lost right before this packet, which is to be decoded next.
+
+        They come from its in-band FEC (RFC 6716 section 2.1.7), and are concealed where it has none.
+        """
+        made = max(self._decode(packet, self._conceal_step, is_fec=True), 0)
+        return bytes(_scratch.pcm_bytes[: made * 2]).ljust(self._conceal_step * 2, b"\0")
+
+    def _decode(self, packet: bytes | None, max_samples: int, *, is_fec: bool = False) -> int:
         length = 0 if packet is None else len(packet)
         state: Any = self._decoder.decoder_state
-        samples: int = decoder.libopus_decode(state, packet, length, _scratch.pcm, max_samples, 0)
+        samples: int = decoder.libopus_decode(state, packet, length, _scratch.pcm, max_samples, int(is_fec))
         return samples
 
 

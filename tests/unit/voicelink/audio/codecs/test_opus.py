@@ -155,3 +155,61 @@ def test_codecs_of_several_threads_do_not_meet() -> None:
     with ThreadPoolExecutor(len(seeds)) as threads:
         together = list(threads.map(coded, seeds))
     assert together == [coded(seed) for seed in seeds]
+
+
+# of Chromium, in the middle of a word, to a peer that reports 5 % of losses
+_WITH_FEC = (
+    (
+        "48c5677ce8f24c8623fe1c1eacfb11904a30d5cbca426d1eb1e40f359c52a37a7495dcba26639e24de25d2eee9ed6f08"
+        "9100c5e5c4098cf6314ff08260169c02012d9681f19a51c719fe4be940"
+    ),
+    (
+        "48c5770e8410dfa0b13b1b5006d229775738356badcaad6ca4938a04d36552d1a9c569a2480fdb53d0066e31ab7d80eb"
+        "1c706a2b683bf49a5f1aaa485b0093ac710e98d1772faca618"
+    ),
+    (
+        "48c4e912d6c7e42773500a7f21a6da3eabba8f8b047a54063b2060cd6a09dc7a57598949f367d4705e8b755c0dd84efc"
+        "d91923fa8d6584236be4c11a37bb9a060d0d"
+    ),
+    (
+        "48c36a888592e9adcec63c9122e5a1c05fce6318d734f29e0237a0d865570e72e14c1a9ed1d32c7eab5f976112bd37d0"
+        "8bfeea6cf7c5fd392620c286ad0d0d6207d9773fee2fd87fff136fd36e6c64619218"
+    ),
+    (
+        "48ed785d3b4b10d3cd6b97511dc9af9d33b993a4d009f584452dfa0f97c707e5b32509bae9152650e3f4ce217c3acf34"
+        "cf4e7a3ee3a2f815469a4b786e1e01bba2e5ec9c42e77c9784502895f96aa868226072e0c0"
+    ),
+    (
+        "48edfc3d949a7465b6d8a2b4362eec7c05c23da54b44118eaabf85c3befa4154e7a0f02e9e5e605d378a186431ce283c"
+        "372150e9d474ca33fe4197bd25da57a03f6dc85ab3604978f5f96f2bd608619eb27374e7ac351d2cf4"
+    ),
+)
+
+
+def test_a_lost_packet_comes_from_the_fec_of_the_next_one_nearer_to_itself_than_concealed() -> None:
+    """RFC 6716 section 2.1.7."""
+    packets = [bytes.fromhex(each) for each in _WITH_FEC]
+
+    def decoded(count: int) -> tuple[OpusDecoder, bytes]:
+        decoder = OpusDecoder(16_000)
+        pcm = [decoder.decode(each) for each in packets[:count]][-1]
+        assert isinstance(pcm, bytes)
+        return decoder, pcm
+
+    def error(pcm: bytes) -> float:
+        difference = np.frombuffer(pcm, "<i2").astype(float) - np.frombuffer(decoded(5)[1], "<i2")
+        return float(np.mean(difference**2))
+
+    recovered, concealed = decoded(4)[0].recover(packets[5]), decoded(4)[0].conceal(320)
+    assert len(recovered) == 640
+    assert error(recovered) < error(concealed) / 100
+
+
+def test_a_lost_packet_is_concealed_where_the_next_one_has_no_fec() -> None:
+    encoder, decoder, other = OpusEncoder(16_000), OpusDecoder(16_000), OpusDecoder(16_000)
+    pcm = tone(440, 16_000, 0.4)
+    packets = [encoder.encode(pcm[at : at + 640]) for at in range(0, len(pcm), 640)]
+    for packet in packets[:10]:
+        assert decoder.decode(packet) == other.decode(packet)
+    assert decoder.recover(packets[11]) == other.conceal(320)
+    assert decoder.decode(packets[11]) == other.decode(packets[11])

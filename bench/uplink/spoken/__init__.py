@@ -1,0 +1,1 @@
+"""What a recogniser makes of a spoken recording whose frames met a link."""
