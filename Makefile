@@ -69,7 +69,7 @@ unit: setup prepared
 
 tools: ## what the tests want of the machine; Debian's packages, where we may install them
 	@command -v go >/dev/null || echo "a test that needs Go 1.26 is left out" >&2
-	@wanted=; for tool in redis-server=redis-server chromium=chromium firefox-esr=firefox-esr ip=iproute2 espeak-ng=espeak-ng promtool=prometheus docker-compose=docker-compose systemd-analyze=systemd; do \
+	@wanted=; for tool in redis-server=redis-server chromium=chromium firefox-esr=firefox-esr ip=iproute2 espeak-ng=espeak-ng flite=flite promtool=prometheus docker-compose=docker-compose systemd-analyze=systemd; do \
 	  command -v $${tool%%=*} >/dev/null || wanted="$$wanted $${tool#*=}"; done; \
 	if [ -z "$$wanted" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -170,7 +170,7 @@ bench-rollout: setup $(DEPLOY) ## 100 calls while the workers of the Helm chart 
 bench-soak: setup ## whether memory grows while calls come and go, half an hour (MINUTES=N: that long)
 	$(BIN)/python -m bench.soak $(if $(MINUTES),--minutes $(MINUTES))
 
-bench-uplink: setup ## how late frames come over a poor link, by each way of sending (the WebSocket needs root)
+bench-uplink: setup tools $(BROWSER) ## how late frames come over a poor link and what words are left, by each way of sending, also from Chromium, 20 minutes (root, Go, flite)
 	$(BIN)/python -m bench.uplink
 
 bench-lb: $(PEERS) ## the load balancer beside C, nginx and Envoy (QUICK=1: in three minutes)

@@ -147,15 +147,19 @@ class Program:
                     return [CallTimes(**call) for call in json.loads(line)]
         raise RuntimeError("a caller ended without a result")
 
-    async def frames(self) -> list[dict[int, float]]:
-        """Ends a server, and returns when each frame of each call came first."""
+    async def end(self) -> bytes:
+        """End a server, and return the line that it prints then."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
         async with asyncio.timeout(_END_S):
             line = await self._process.stdout.readline()
             await self._process.wait()
-        return [first_arrivals(call) for call in json.loads(line)]
+        return line
+
+    async def frames(self) -> list[dict[int, float]]:
+        """Ends a server, and returns when each frame of each call came first."""
+        return [first_arrivals(call) for call in json.loads(await self.end())]
 
     async def stop(self) -> None:
         """End it as `frames` does, so that a cluster's processes end, too; kill what does not."""

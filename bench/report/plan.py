@@ -62,9 +62,9 @@ PLAN: Final = (
         "uplink",
         "bench-uplink",
         "Uplink over poor links",
-        12,
-        Amount(4, ("--seeds", "1")),
-        Amount(1, ("--seconds", "10", "--seeds", "1")),
+        20,
+        Amount(6, ("--seconds", "45", "--seeds", "1")),
+        Amount(1, ("--seconds", "10", "--seeds", "1", "--no-browser")),
     ),
     Bench("gaps", "bench-gaps", "Gaps", 10),
     Bench(

@@ -4,6 +4,7 @@
 // pion load HOST:PORT PATTERN [--silent]  is commanded by lines, as the generator of ../../capacity/native is
 // pion answer IP:PORT CERTIFICATE KEY mux|no-mux [REDIS PUBLIC]  answers calls as ../timing.py describes: HTTPS
 // signalling, and media on one UDP port or on those that pion takes; through the router at PUBLIC where REDIS is its map
+// pion listen IP:PORT CERTIFICATE KEY  answers browsers that only speak, and prints all packets of audio once its input ends
 // pion call IP:PORT[,IP:PORT] CA SCRIPT COUNT SECONDS  places such calls, one after the other, or at once as "echo"; they
 // end when it reads "end"
 package main
@@ -26,11 +27,13 @@ func main() {
 			routed = newRegistry(os.Args[6], os.Args[2], os.Args[7])
 		}
 		answerVoice(os.Args[2], os.Args[3], os.Args[4], os.Args[5] == "mux", routed)
+	} else if len(os.Args) > 4 && os.Args[1] == "listen" {
+		listenToBrowsers(os.Args[2], os.Args[3], os.Args[4])
 	} else if len(os.Args) > 6 && os.Args[1] == "call" {
 		callVoice(strings.Split(os.Args[2], ","), os.Args[3], os.Args[4], os.Args[5], os.Args[6])
 	} else {
 		fmt.Fprintln(os.Stderr, "usage: pion serve HOST:PORT | load HOST:PORT PATTERN [--silent] | "+
-			"answer IP:PORT CERTIFICATE KEY mux|no-mux [REDIS PUBLIC] | call IP:PORT[,IP:PORT] CA SCRIPT COUNT SECONDS")
+			"answer IP:PORT CERTIFICATE KEY mux|no-mux [REDIS PUBLIC] | listen IP:PORT CERTIFICATE KEY | call IP:PORT[,IP:PORT] CA SCRIPT COUNT SECONDS")
 		os.Exit(2)
 	}
 }

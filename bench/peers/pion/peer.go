@@ -4,31 +4,48 @@ import (
 	"net"
 
 	"github.com/pion/interceptor"
+	"github.com/pion/interceptor/pkg/nack"
 	"github.com/pion/transport/v5"
 	"github.com/pion/transport/v5/stdnet"
 	"github.com/pion/webrtc/v4"
 )
 
-var opus = webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus, ClockRate: 48000, Channels: 2}
+var (
+	opus = webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus, ClockRate: 48000, Channels: 2}
+	// red is RFC 2198 with Opus in it, as browsers offer it; a browser sends it where it is the first of both.
+	red = webrtc.RTPCodecCapability{MimeType: "audio/red", ClockRate: 48000, Channels: 2, SDPFmtpLine: "111/111"}
+)
+
+const (
+	opusPayloadType = 111
+	redPayloadType  = 63
+)
 
 // mediaOptions says where media go and how they are repaired. On loopback interfaces are looked at once; elsewhere each time,
 // as an ICE restart on a new network needs it. All media use `mux` where there is one. pion asks for NACK of audio only
-// where the codec names it.
+// where the codec names it; `nack` says how often, where that is not as by default.
 type mediaOptions struct {
-	onLoopback, hasNACK bool
-	mux                 net.PacketConn
+	onLoopback, hasNACK, hasRED bool
+	nack                        []nack.GeneratorOption
+	mux                         net.PacketConn
 }
 
-// newAPI speaks Opus alone, over IPv4, with the interceptors that pion registers by default.
+// newAPI speaks Opus alone, or in RED, over IPv4, with the interceptors that pion registers by default.
 func newAPI(options mediaOptions) *webrtc.API {
 	engine, interceptors, settings := &webrtc.MediaEngine{}, &interceptor.Registry{}, webrtc.SettingEngine{}
-	codec := opus
-	if options.hasNACK {
-		codec.RTCPFeedback = []webrtc.RTCPFeedback{{Type: "nack"}}
+	register := func(codec webrtc.RTPCodecCapability, payloadType webrtc.PayloadType) {
+		if options.hasNACK {
+			codec.RTCPFeedback = []webrtc.RTCPFeedback{{Type: "nack"}}
+		}
+		parameters := webrtc.RTPCodecParameters{RTPCodecCapability: codec, PayloadType: payloadType}
+		check(engine.RegisterCodec(parameters, webrtc.RTPCodecTypeAudio))
 	}
-	parameters := webrtc.RTPCodecParameters{RTPCodecCapability: codec, PayloadType: 111}
-	check(engine.RegisterCodec(parameters, webrtc.RTPCodecTypeAudio))
-	check(webrtc.RegisterDefaultInterceptors(engine, interceptors))
+	if options.hasRED {
+		register(red, redPayloadType)
+	}
+	register(opus, opusPayloadType)
+	check(webrtc.RegisterDefaultInterceptorsWithOptions(
+		engine, interceptors, webrtc.WithNackGeneratorOptions(options.nack...)))
 	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
 	if options.onLoopback {
 		settings.SetIncludeLoopbackCandidate(true)

@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any, Final
 
 from cryptography import x509
@@ -18,13 +19,17 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from bench.peers.timing import CallTimes
 from bench.peers.ways import Way
-from bench.setup_time.browsers.serving import LIBRARY, served
+from bench.setup_time.browsers.serving import served
+from deploy.local.cluster import ROOT
 from testbed.browsers import firefox
 from testbed.browsers.chromium import ARGUMENTS, wrapped
 from testbed.browsers.programs import CHROMIUM, FIREFOX, find
 from testbed.link import SERVER, EmulatedLink, Namespace
 from voice_gateway.certificates.development import DevelopmentCertificate
 
+LIBRARY: Final = ROOT / "client" / "web" / "dist" / "voice-client.js"
+_PAGE: Final = Path(__file__).with_name("page.html")
+_SCRIPT: Final = Path(__file__).with_name("page.js")
 _CALL_S: Final = 30.0
 _LOADED: Final = (
     "new Promise((done) => { (function look() { globalThis.isLoaded ? done(true) : setTimeout(look, 5); })(); })"
@@ -40,6 +45,11 @@ def missing(browser: str) -> str | None:
     """Why this browser cannot place calls here."""
     if not LIBRARY.exists():
         return "the browser library is not built: make web"
+    return missing_program(browser)
+
+
+def missing_program(browser: str) -> str | None:
+    """Why this browser cannot be started here."""
     if find(CHROMIUM if browser == "chromium" else FIREFOX) is None:
         return f"there is no {browser} on this machine"
     if browser == "chromium" and importlib.util.find_spec("playwright") is None:
@@ -58,18 +68,23 @@ def version(browser: str) -> str:
 
 async def calls_in_browser(link: EmulatedLink, way: Way, files: DevelopmentCertificate, count: int) -> list[CallTimes]:
     """Place so many calls, one after the other, each from a new page."""
-    opened = _chromium if way.browser == "chromium" else _firefox
+    opened = chromium if way.browser == "chromium" else _firefox
     calls = []
-    with served(link.caller) as url:
+    with served(link.caller, _PAGE, _SCRIPT, LIBRARY) as url:
         async with opened(link.caller, files) as open_page:
             for _ in range(count):
                 async with open_page(url) as evaluate:
-                    await evaluate(_LOADED)
+                    await loaded(evaluate)
                     clock = time.time() - time.monotonic()
                     found = await asyncio.wait_for(evaluate(_call(way, files)), _CALL_S)
                     times = {name: at / 1000 - clock for name, at in found.items()}
                     calls.append(CallTimes(times["began"], times["connected"], times["back"]))
     return calls
+
+
+async def loaded(evaluate: Evaluate) -> None:
+    """Return once the page's script has run."""
+    await evaluate(_LOADED)
 
 
 def _call(way: Way, files: DevelopmentCertificate) -> str:
@@ -81,7 +96,8 @@ def _call(way: Way, files: DevelopmentCertificate) -> str:
 
 
 @asynccontextmanager
-async def _chromium(inside: Namespace, files: DevelopmentCertificate) -> AsyncIterator[OpenPage]:
+async def chromium(inside: Namespace, files: DevelopmentCertificate) -> AsyncIterator[OpenPage]:
+    """A Chromium in that namespace that trusts this certificate."""
     from playwright.async_api import async_playwright  # not everywhere: see `missing`
 
     program = find(CHROMIUM)

@@ -1,4 +1,4 @@
-"""The page and the browser library on the loopback of a network namespace: a secure context without TLS."""
+"""A page and its files on the loopback of a network namespace: a secure context without TLS."""
 
 from __future__ import annotations
 
@@ -11,26 +11,21 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
 
-from deploy.local.cluster import ROOT
 from testbed.link import Namespace
-
-LIBRARY: Final = ROOT / "client" / "web" / "dist" / "voice-client.js"
-_HERE: Final = Path(__file__).parent
 
 
 @contextmanager
-def served(inside: Namespace) -> Iterator[str]:
-    """The page's URL for a browser in that namespace."""
+def served(inside: Namespace, page: Path, *files: Path) -> Iterator[str]:
+    """The page's URL for a browser in that namespace; the files are beside it."""
     with tempfile.TemporaryDirectory() as folder:
-        for file in (_HERE / "page.html", _HERE / "page.js", LIBRARY):
+        for file in (page, *files):
             shutil.copy(file, folder)
         server = _Server(inside.socket(socket.SOCK_STREAM), functools.partial(_Quiet, directory=folder))
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}/page.html"
+            yield f"http://127.0.0.1:{server.server_port}/{page.name}"
         finally:
             server.shutdown()
             server.server_close()

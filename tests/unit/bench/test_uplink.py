@@ -7,7 +7,7 @@ import math
 import pytest
 
 from bench.uplink.outcome import Outcome, together
-from bench.uplink.report import Row, as_document, as_table
+from bench.uplink.report import BUSY_MS, CLEAN_LINK, Row, as_document, as_table, too_busy
 from bench.uplink.spoken.playout import decoded_with_fec
 from bench.uplink.spoken.recording import FRAME_BYTES, Passage
 from bench.uplink.spoken.words import JITTER_BUFFER_MS, Words, sound_of
@@ -75,3 +75,10 @@ def test_report_has_words_where_they_were_recognised() -> None:
     assert "words" not in found["one stream"]
     assert found["peer"]["words"] == {"said": 20, "wrong": 3, "orders": 4, "orders_right": 2}
     assert found["peer"]["delivered_percent"] == 99
+
+
+def test_machine_is_too_busy_for_a_way_that_is_late_without_loss() -> None:
+    late = call(dict.fromkeys(range(10), BUSY_MS + 1))
+    results = {CLEAN_LINK: {"peer": Row(late), "one stream": Row(call())}, "5 %": {"one stream": Row(late)}}
+    assert too_busy(results) == ["peer"]
+    assert too_busy({"5 %": {"one stream": Row(late)}}) == []
