@@ -86,6 +86,9 @@ def _uplink(document: Mapping[str, Any]) -> Iterator[Compared]:
         yield Compared(f"Lateness at p99 of all frames, {link}", "ms", late)
         bytes_sent = {way: each["bytes_per_frame"] for way, each in ways.items()}
         yield Compared(f"Bytes for each frame, {link}", "bytes", bytes_sent)
+        words = {way: each["words"] for way, each in ways.items() if "words" in each}
+        wrong = {way: 100 * each["wrong"] / each["said"] for way, each in words.items()}
+        yield Compared(f"Words wrong, {link}", "%", wrong, 1.0)
 
 
 def _balancing(document: Mapping[str, Any]) -> Iterator[Compared]:

@@ -14,6 +14,7 @@ from typing import Any, Final
 from bench.lb.report.results import MEMORY_GROWTH_MB
 from bench.lb.report.results import Results as LbResults
 from bench.report.sections.balancing import bytes_per_address, rounds_of, speeds
+from bench.uplink.report import CLEAN_LINK
 
 Results = Mapping[str, Any]
 ONE_ROUND_TRIP: Final = 1.25
@@ -22,6 +23,8 @@ UNNOTICED_MS: Final = 60.0
 """A wait for the next frame that a usual jitter buffer hides."""
 INAUDIBLE_MS: Final = 20.0
 BUDGET_MS: Final = 800.0
+COMPLETE_UPLINKS: Final = ("one stream", "hybrid")
+"""The third mode of the uplink gives up frames on purpose."""
 OWN_PART_MS: Final = 80.0
 """A tenth of the budget may be the gateway's: the rest belongs to recogniser, model and voice."""
 
@@ -78,7 +81,7 @@ def set_up(results: Results) -> tuple[Verdict, str]:
 
 
 def nothing_lost(results: Results) -> tuple[Verdict, str]:
-    """No frame in `moving`, no frame and no word in `survival` but in its control."""
+    """No frame in `moving`, no frame and no word in `survival` but in its control, and none over poor links."""
     ours = _ours_in_moving(results)
     frames = sum(each["frames_lost"] for each in ours)
     sent = sum(each["frames_sent"] for each in ours)
@@ -90,11 +93,39 @@ def nothing_lost(results: Results) -> tuple[Verdict, str]:
         words = sum(call["words_lost"] for call in calls)
         frames += sum(call["frames_lost"] for call in calls)
         text += f"; in {len(calls)} calls in which something died: {words} words lost"
+    if (poor := _over_poor_links(results)) is not None:
+        missing, said = poor
+        frames += missing
+        text += f"; {said}"
     if frames or words:
         return Verdict.FAILS, text
     if "survival" not in results:
         return Verdict.HOLDS_AS, f"for frames; words are counted by `make bench-survival` ({text})"
     return Verdict.HOLDS, text
+
+
+def _over_poor_links(results: Results) -> tuple[int, str] | None:
+    """Frames that complete uplinks lost, with the words wrong for a link's sake; and what to say of all ways."""
+    links = results.get("uplink", {}).get("links", {})
+    poor = [ways for link, ways in links.items() if link != CLEAN_LINK]
+    clean = {
+        way: each["words"]["wrong"]
+        for way, each in links.get(CLEAN_LINK, {}).items()
+        if "words" in each
+        and way not in results["uplink"].get("too_busy", ())
+        and all("words" in ways.get(way, {}) for ways in poor)
+    }
+    if not poor or not set(COMPLETE_UPLINKS) <= set(clean):
+        return None
+    lost, said = 0, []
+    for way, without_loss in clean.items():
+        over = [ways[way] for ways in poor]
+        wrong, words = (sum(each["words"][key] for each in over) for key in ("wrong", "said"))
+        said.append(f"{way} {wrong} of {words} ({len(poor) * without_loss})")
+        if way in COMPLETE_UPLINKS:
+            lost += sum(round(each["frames"] * (1 - each["delivered_percent"] / 100)) for each in over)
+            lost += sum(max(0, each["words"]["wrong"] - without_loss) for each in over)
+    return lost, f"words that a recogniser has wrong after {len(poor)} poor links (without loss): {', '.join(said)}"
 
 
 def switch_unnoticed(results: Results) -> tuple[Verdict, str]:

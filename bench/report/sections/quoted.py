@@ -58,7 +58,8 @@ def uplink(document: Mapping[str, Any]) -> str:
         if "5 %" in link:
             for way, each in ways.items():
                 late = " / ".join(f"{each['lateness_ms'][key]:.0f}" for key in ("p50", "p99", "p100"))
-                said.append(f"{link}, {way}: {late} ms of {each['frames']:,} frames")
+                words = f", {each['words']['wrong']} of {each['words']['said']} words wrong" if "words" in each else ""
+                said.append(f"{link}, {way}: {late} ms of {each['frames']:,} frames{words}")
     return "; ".join(said) or "no link that loses 5 % was measured"
 
 
@@ -108,7 +109,7 @@ QUOTED: Final[dict[str, tuple[str, Quote]]] = {
     "moving": ("gap and frames lost at a new network", moves),
     "survival": ("longest wait between two frames of a call", survival),
     "capacity": ("CPU of a worker per second of a session", capacity),
-    "uplink": ("lateness over a link that loses 5 %, p50 / p99 / longest", uplink),
+    "uplink": ("lateness over a link that loses 5 %, p50 / p99 / longest, and words wrong", uplink),
     "turns": ("time added to a turn, to the first sound that is played", turns),
     "league": ("the same spoken orders through each implementation", league),
     "words": ("orders understood, without the gateway and with it", words),

@@ -23,6 +23,14 @@ def event(frames: int = 0, words: int = 0, *, is_control: bool = False) -> dict[
     return {"is_control": is_control, "calls": [{"frames_lost": frames, "words_lost": words}]}
 
 
+def heard(wrong: int = 2, delivered: float = 100.0) -> dict[str, Any]:
+    """A way over one of the links."""
+    late = {f"p{percent}": 30.0 for percent in (50, 99, 100)}
+    words = {"said": 100, "wrong": wrong}
+    common = {"frames": 1_000, "delivered_percent": delivered, "bytes_per_frame": 100.0}
+    return {**common, "lateness_ms": late, "words": words}
+
+
 def answered(implementation: str, condition: str, median: float, late: float) -> dict[str, Any]:
     return {
         "implementation": implementation,
@@ -115,6 +123,46 @@ def test_claims_hold_where_every_figure_bears_them_out() -> None:
 )
 def test_verdict_follows_the_figure(name: str, path: str, value: Any, expected: Verdict) -> None:
     assert verdict(name, changed(path, value)) is expected
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("5 % random/one stream", heard(3), Verdict.FAILS),
+        ("5 % random/hybrid", heard(delivered=99.9), Verdict.FAILS),
+        ("5 % random/hybrid", heard(1), Verdict.HOLDS),
+        ("5 % random/TLS WebSocket", heard(9), Verdict.HOLDS),
+        ("5 % random/deadline of 0.2 s", heard(9, 99.0), Verdict.HOLDS),
+    ],
+)
+def test_word_that_a_poor_link_costs_is_lost(path: str, value: Any, expected: Verdict) -> None:
+    ways = dict.fromkeys(("one stream", "hybrid", "deadline of 0.2 s", "TLS WebSocket"), heard())
+    results = changed("uplink", {"links": {"no loss": ways, "5 % random": ways}})
+    assert verdict("lost", results) is Verdict.HOLDS
+    link, way = path.split("/")
+    results["uplink"]["links"] = {"no loss": ways, link: ways | {way: value}}
+    assert verdict("lost", results) is expected
+
+
+def test_words_of_all_ways_are_said_beside_those_without_loss() -> None:
+    ways = {"one stream": heard(), "hybrid": heard(), "peer": heard(5)}
+    results = changed("uplink", {"links": {"no loss": ways, "5 %": ways, "blackout": ways | {"peer": heard(9)}}})
+    text = next(each.because for each in findings(results) if "lost" in each.because)
+    assert "after 2 poor links (without loss)" in text
+    assert text.endswith("one stream 4 of 200 (4), hybrid 4 of 200 (4), peer 14 of 200 (10)")
+
+
+def test_result_without_words_says_nothing_of_them() -> None:
+    bare = {key: value for key, value in heard().items() if key != "words"}
+    ways = {"one stream": bare, "hybrid": bare}
+    assert verdict("lost", changed("uplink", {"links": {"no loss": ways, "5 %": ways}})) is Verdict.HOLDS
+
+
+def test_peer_with_fewer_wrong_words_is_named_and_one_word_is_no_difference() -> None:
+    for wrong, count in ((1, 0), (0, 1)):
+        links = {"5 %": {"one stream": heard(2), "hybrid": heard(2), "peer": heard(wrong)}}
+        found = [each for each in advantages({"uplink": {"links": links}}) if "Words" in each]
+        assert len(found) == count
 
 
 @pytest.mark.parametrize(
