@@ -33,7 +33,7 @@ _SCRIPT: Final = Path(__file__).with_name("page.js")
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """When the recording began, monotonic, and the bytes sent on each path while it sounded."""
+    """When the recording began, monotonic, and the bytes sent on each path until it ended."""
 
     at: float
     byte_counts: tuple[int, ...]
