@@ -9,8 +9,9 @@ Plain datagrams are computed: each frame once, delivered as it comes.
 
 A real Chromium says the recording over WebRTC to pion, which asks for what is lost each 20 ms (NACK), at most five
 times: with the in-band FEC that Chromium adds where losses are reported to it, and with RED as well, which is a copy
-of each frame in the next packet. Its frames are late by their RTP timestamps, beside the earliest one of the call, and
-delivered where they came in any packet; frames that FEC alone restores are not counted as delivered, but are played.
+of each frame in the next packet. Its frames are late by their RTP timestamps, beside the earliest one of the call, so
+what its own audio thread waits is in it. They are delivered where they came in any packet; frames that FEC alone
+restores are not counted as delivered, but are played.
 Its Opus of 32 kbit/s is its own, that of all others the client's of 24.
 
 The words are of spoken orders, a recording for each seed. What arrived of it, by frame number, is decoded as the
