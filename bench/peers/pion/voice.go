@@ -28,6 +28,9 @@ const (
 	speechFrames = 400
 	silentFor    = time.Second
 	tail         = 4 * time.Second
+	// Of signalling: a first offer takes this long over a narrow link; one after it is given up for the next sooner.
+	firstOffer = 10 * time.Second
+	laterOffer = time.Second
 )
 
 type point [2]float64
@@ -202,7 +205,7 @@ func callVoice(addresses []string, authority, script, count, seconds string) {
 		address := addresses[index%len(addresses)]
 		url := fmt.Sprintf("https://%s/?script=%s&call=%d-%d", address, script, os.Getpid(), index)
 		api := newAPI(mediaOptions{hasNACK: true, onLoopback: isLoopback(address)})
-		caller := &voiceCaller{api, &http.Client{Transport: transport, Timeout: time.Second}, url, script, changes, ended}
+		caller := &voiceCaller{api, &http.Client{Transport: transport, Timeout: firstOffer}, url, script, changes, ended}
 		running.Go(func() { calls[index] = caller.place(time.Duration(length * float64(time.Second))) })
 		if script != "echo" {
 			running.Wait()
@@ -271,6 +274,7 @@ func (c *voiceCaller) place(length time.Duration) *voiceCall {
 		}
 	})
 	check(c.offer(peer, false))
+	c.http.Timeout = laterOffer
 	<-connected
 	now := monotonic()
 	call.Connected = &now
