@@ -54,8 +54,8 @@ def test_red_that_is_too_short_is_refused() -> None:
 
 
 def test_frame_comes_with_the_packet_that_is_first_and_padding_is_none() -> None:
-    again, padding = packet(3, 0.2), Arrival(BEGAN, timestamp(9), OPUS, b"")
-    assert frames_of([packet(3), again, padding]) == {timestamp(3): (packet(3).at, bytes([3]))}
+    again, padding = packet(3, 0.2), [Arrival(BEGAN, timestamp(9), kind, b"") for kind in (OPUS, RED_PAYLOAD_TYPE)]
+    assert frames_of([packet(3), again, *padding]) == {timestamp(3): (packet(3).at, bytes([3]))}
     assert frames_of([again, packet(3)]) == frames_of([packet(3)])
 
 

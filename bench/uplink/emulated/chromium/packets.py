@@ -55,6 +55,8 @@ def frames_of(arrivals: Iterable[Arrival]) -> dict[int, tuple[float, bytes]]:
     """By RTP timestamp, when each frame came first, and its Opus; a repeated block of no length is none."""
     found: dict[int, tuple[float, bytes]] = {}
     for each in arrivals:
+        if not each.payload:  # padding, by which a browser probes the link
+            continue
         is_red = each.payload_type == RED_PAYLOAD_TYPE
         blocks = blocks_of_red(each.timestamp, each.payload) if is_red else [(each.timestamp, each.payload)]
         for timestamp, opus in blocks:
