@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from bench.peers.frameworks import environment
 from bench.peers.timing import CallTimes
 from testbed.link import SERVER, EmulatedLink, Namespace
 from voice_gateway.certificates.development import DevelopmentCertificate, ensure_certificate
@@ -32,7 +33,7 @@ class Way:
     """One way to carry a call; `script` is what its caller is asked, where that is not the benchmark's own.
 
     `browser` is the one that calls in place of a program, "chromium" or "firefox"; `is_warm`: its signalling has a
-    connection before the call begins.
+    connection before the call begins. `most_calls` is how many calls it is measured with where others have more.
     """
 
     name: str
@@ -43,6 +44,12 @@ class Way:
     script: str | None = None
     browser: str | None = None
     is_warm: bool = False
+    most_calls: int | None = None
+
+    @property
+    def is_framework(self) -> bool:
+        """Whether its programs run in the environment of the frameworks."""
+        return self.kind in environment.PACKAGES
 
 
 class PeerMissingError(Exception):
@@ -71,6 +78,36 @@ def webrtc(name: str, port: int, *, has_mux: bool = True) -> Way:
     return Way(name, "webrtc", port, tuned, ("mux" if has_mux else "no-mux",))
 
 
+def moq(name: str, port: int, calls: int, *, has_http: bool = False) -> Way:
+    """Pipecat's MoQ transport, by QUIC alone or WebTransport; it has one caller a port, from `port` on."""
+    tuned = (
+        f"by {'WebTransport' if has_http else 'QUIC without HTTP/3'}; serves by itself, without a relay or a runner's request before; audio is published before the connection, and "
+        "both subscribe at once; Opus frames of 20 ms, output in pieces of 20 ms (40 by default); an echo pipeline without "
+        "VAD, ready before the call"
+    )
+    script = "setup-webtransport" if has_http else "setup-quic"
+    return Way(name, "moq", port, tuned, (str(calls),), script, most_calls=calls)
+
+
+def smallwebrtc(name: str, port: int, calls: int) -> Way:
+    """Pipecat's SmallWebRTC transport, which is aiortc."""
+    tuned = (
+        "offer by HTTPS, ICE candidates gathered at once, no STUN or TURN, no data channel, output in pieces of 20 ms (40 "
+        "by default); an echo pipeline without VAD that begins with the offer; aiortc's jitter buffer as it is"
+    )
+    return Way(name, "smallwebrtc", port, tuned, most_calls=calls)
+
+
+def livekit(name: str, port: int, calls: int) -> Way:
+    """A room of a LiveKit server."""
+    tuned = (
+        "the server beside the participant that echoes, which is in the room with its track before the call: no agent is "
+        "dispatched; signalling without TLS, which would be another round trip; one UDP port, no STUN or TURN, audio "
+        "sources without a queue"
+    )
+    return Way(name, "livekit", port, tuned, (str(calls),), most_calls=calls)
+
+
 def build_pion() -> Path:
     """The program of pion's peers, built into the cache; raises `PeerMissingError`."""
     return _build(".", "pion-peers")
@@ -96,12 +133,20 @@ def _build(package: str, name: str) -> Path:
 
 def available(ways: Sequence[Way]) -> tuple[list[Way], dict[str, str]]:
     """Those that can run here, and why the others cannot."""
-    try:
-        build_pion()
-    except PeerMissingError as error:
-        missing = {way.name: str(error) for way in ways if way.kind == "webrtc"}
-        return [way for way in ways if way.kind != "webrtc"], missing
-    return list(ways), {}
+    why: dict[str, str | None] = {kind: _missing(kind) for kind in {way.kind for way in ways}}
+    missing = {way.name: reason for way in ways if (reason := why[way.kind])}
+    return [way for way in ways if way.name not in missing], missing
+
+
+def _missing(kind: str) -> str | None:
+    if kind in environment.PACKAGES:
+        return environment.missing(kind)
+    if kind == "webrtc":
+        try:
+            build_pion()
+        except PeerMissingError as error:
+            return str(error)
+    return None
 
 
 def described(ways: Sequence[Way]) -> dict[str, dict[str, str]]:
@@ -112,6 +157,7 @@ def described(ways: Sequence[Way]) -> dict[str, dict[str, str]]:
         "websocket": f"websockets {importlib.metadata.version('websockets')}",
         "webrtc": f"pion/webrtc {pion.group(1) if pion else 'unknown'}",
     }
+    versions |= {way.kind: environment.version(way.kind) for way in ways if way.is_framework}
     return {way.name: {"version": versions[way.kind], "tuned": way.tuned} for way in ways}
 
 
@@ -217,6 +263,8 @@ def _server_command(way: Way, files: DevelopmentCertificate) -> list[str]:
         return [*_python("gateway"), "serve", SERVER, str(way.port), str(files.folder), *way.server]
     if way.kind == "websocket":
         return [*_python("websocket"), "serve", SERVER, str(way.port), leaf, key, *way.server]
+    if way.is_framework:
+        return [*_framework(way.kind), "serve", SERVER, str(way.port), leaf, key, *way.server]
     return [str(_CACHE / "pion-peers"), "answer", f"{SERVER}:{way.port}", leaf, key, *way.server]
 
 
@@ -224,8 +272,13 @@ def _caller_command(way: Way, files: DevelopmentCertificate, script: str, count:
     asked = [str(files.authority), way.script or script, str(count), str(seconds)]
     if way.kind == "webrtc":
         return [str(_CACHE / "pion-peers"), "call", f"{SERVER}:{way.port}", *asked]
-    return [*_python(way.kind), "call", SERVER, str(way.port), *asked]
+    program = _framework(way.kind) if way.is_framework else _python(way.kind)
+    return [*program, "call", SERVER, str(way.port), *asked]
 
 
 def _python(kind: str) -> list[str]:
     return [sys.executable, "-m", f"bench.peers.{kind}"]
+
+
+def _framework(kind: str) -> list[str]:
+    return [str(environment.PYTHON), "-m", f"bench.peers.frameworks.{kind}"]

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from bench.pipelines.ears import Ears, Loudspeaker
 from voice_client import AudioOptions, Security, VoiceClient
 
-_INPUT_HZ: Final = 16_000
+INPUT_HZ: Final = 16_000
 _FRAME_S: Final = 0.02
 _MOST_LATE_US: Final = 30_000_000
 
@@ -51,7 +51,7 @@ class _WebSocketCaller(Caller):
         import pipecat.frames.protobufs.frames_pb2 as messages
 
         message = messages.Frame()
-        message.audio.audio, message.audio.sample_rate, message.audio.num_channels = pcm, _INPUT_HZ, 1
+        message.audio.audio, message.audio.sample_rate, message.audio.num_channels = pcm, INPUT_HZ, 1
         self._waiting.put_nowait(message.SerializeToString())
 
     async def write(self) -> None:
@@ -86,14 +86,7 @@ class _MoqCaller(Caller):
         self._sent_us += round(_FRAME_S * 1_000_000)
 
     async def read(self, broadcast: Any) -> None:
-        import moq
-
-        catalog = await broadcast.catalog()
-        name, audio = next(iter(catalog.audio.items()))
-        wanted = moq.AudioDecoderOutput(
-            format=moq.AudioSampleFormat.S16, sample_rate=24_000, channels=1, max_age_us=_MOST_LATE_US
-        )
-        async for frame in await broadcast.decode_audio(name, audio, wanted):
+        async for frame in await decoded_audio(broadcast):
             self.loudspeaker.push(frame.data)
 
     async def follow(self, broadcast: Any) -> None:
@@ -128,22 +121,49 @@ async def moq_caller(host: str, port: int, ca_file: str) -> AsyncIterator[Caller
     import moq
 
     published, subscribed = moq.OriginProducer(), moq.OriginProducer()
-    request = published.create_broadcast("pipecat/request")
+    producer = publish_audio(published)
+    async with moq_session(f"https://{host}:{port}/moq", published, subscribed, tls_verify=False) as client:
+        response = await client.announced_broadcast("pipecat/response").available()
+        caller = _MoqCaller(producer)
+        async with _running(caller.read(response), caller.follow(response)):
+            yield caller
+
+
+def publish_audio(origin: Any) -> Any:
+    """Announce what Pipecat's MoQ transport takes for its caller, and return the producer of its audio (PCM16)."""
+    import moq
+
+    request = origin.create_broadcast("pipecat/request")
     producer = request.encode_audio(
         "audio",
-        moq.AudioEncoderInput(format=moq.AudioSampleFormat.S16, sample_rate=_INPUT_HZ, channels=1),
+        moq.AudioEncoderInput(format=moq.AudioSampleFormat.S16, sample_rate=INPUT_HZ, channels=1),
         moq.AudioEncoderOutput(
             codec=moq.AudioCodec.opus(), sample_rate=None, channels=None, bitrate=None, frame_duration_us=20_000
         ),
     )
     request.announce()
-    url = f"https://{host}:{port}/moq"
-    options: dict[str, Any] = {"tls_verify": False, "websocket_enabled": False}
-    async with moq.Client(url, publish=published, subscribe=subscribed, **options) as client:
-        response = await client.announced_broadcast("pipecat/response").available()
-        caller = _MoqCaller(producer)
-        async with _running(caller.read(response), caller.follow(response)):
-            yield caller
+    return producer
+
+
+def moq_session(url: str, published: Any, subscribed: Any, **tls: Any) -> Any:
+    """A client of Pipecat's MoQ server, to be entered; `https:` is WebTransport, which a WebSocket would race against,
+    `moqt:` is QUIC without HTTP/3.
+    """
+    import moq
+
+    return moq.Client(url, publish=published, subscribe=subscribed, websocket_enabled=False, **tls)
+
+
+async def decoded_audio(broadcast: Any) -> Any:
+    """Subscribe to the first track with audio, as PCM16 at 24 kHz; nothing is too late."""
+    import moq
+
+    catalog = await broadcast.catalog()
+    name, audio = next(iter(catalog.audio.items()))
+    wanted = moq.AudioDecoderOutput(
+        format=moq.AudioSampleFormat.S16, sample_rate=24_000, channels=1, max_age_us=_MOST_LATE_US
+    )
+    return await broadcast.decode_audio(name, audio, wanted)
 
 
 @asynccontextmanager

@@ -7,6 +7,10 @@ Browsers place their calls from a page that is already loaded: the time begins w
 its `RTCPeerConnection`, and ends with the first audio back in the page. Sound is made in the page, as by a microphone
 that is open. Chromium's WebRTC calls pion, by HTTPS without a connection before, and with one as a page of the same
 server has. Firefox places WebTransport calls only.
+
+Frameworks for voice agents, which are larger programs, have fewer calls: Pipecat's MoQ and SmallWebRTC transports in
+front of a pipeline that echoes, and a LiveKit server, whose room has a participant that echoes. Their callers speak a
+tone from the earliest moment at which their library takes sound, and the first frame that is not silence counts.
 """
 
 from __future__ import annotations
@@ -26,7 +30,10 @@ from bench.peers.ways import (
     certificate,
     described,
     gateway,
+    livekit,
+    moq,
     servers,
+    smallwebrtc,
     webrtc,
     websocket,
 )
@@ -36,6 +43,7 @@ from testbed.link import EmulatedLink, LinkPath
 from testbed.simnet.links import Profile
 
 DELAYS_MS: Final = (0, 50, 150)
+_OF_FRAMEWORKS: Final = 5
 WAYS: Final = (
     gateway("gateway, first call", 7_001, script="setup-full", speech="tone"),
     gateway("gateway, resumed", 7_001, script="setup-resumed", speech="tone"),
@@ -43,6 +51,10 @@ WAYS: Final = (
     websocket("TLS WebSocket", 7_003),
     webrtc("WebRTC (pion)", 7_004),
     webrtc("WebRTC (pion), a UDP port for each call", 7_005, has_mux=False),
+    moq("Pipecat MoQ", 7_020, _OF_FRAMEWORKS),
+    moq("Pipecat MoQ, WebTransport", 7_040, _OF_FRAMEWORKS, has_http=True),
+    smallwebrtc("Pipecat SmallWebRTC", 7_010, _OF_FRAMEWORKS),
+    livekit("LiveKit room", 7_011, _OF_FRAMEWORKS),
     replace(gateway("gateway, Chromium", 7_006, speech="tone"), browser="chromium"),
     replace(gateway("gateway, Firefox", 7_007, speech="tone"), browser="firefox"),
     replace(webrtc("WebRTC (Chromium, pion)", 7_008), browser="chromium"),
@@ -63,8 +75,9 @@ async def measure(
             link.start_counting()
             async with servers(link, [way], files) as (server,):
                 if way.browser is None:
-                    program = await caller(link, way, files, "setup", count=count)
-                    calls = await program.calls(60 + 4 * count)
+                    own = min(count, way.most_calls or count)
+                    program = await caller(link, way, files, "setup", count=own)
+                    calls = await program.calls(60 + 4 * own)
                 else:
                     calls = await calls_in_browser(link, way, files, in_browser)
                 arrived = await server.frames()

@@ -9,6 +9,7 @@ import shutil
 import socket
 import sys
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
@@ -51,7 +52,7 @@ class LiveKitTarget(Target):
         self._folder = Path(tempfile.mkdtemp(prefix="voice-eval-livekit-"))
         config = self._folder / "livekit.json"
         config.touch(mode=0o600)
-        config.write_text(json.dumps(_configuration(port, media_port, secret)))
+        config.write_text(json.dumps(server_configuration(_HOST, port, media_port, {_KEY: secret})))
         self._livekit = Program([found, "--config", str(config)], self._folder / "livekit.log", {})
         environment = {"LIVEKIT_URL": url, "LIVEKIT_API_KEY": _KEY, "LIVEKIT_API_SECRET": secret}
         self._agent = Program(words, self._folder / "agent.log", environment)
@@ -80,20 +81,25 @@ class LiveKitTarget(Target):
         return {"server": self._agent.restart, "livekit": self._livekit.restart}
 
 
-def _configuration(port: int, media_port: int, secret: str) -> dict[str, object]:
-    """Return the server's configuration; JSON is YAML. Media is UDP alone, on one port of loopback."""
+def server_configuration(
+    host: str, port: int, media_port: int, keys: Mapping[str, str], interface: str = "lo"
+) -> dict[str, object]:
+    """Return the configuration of a LiveKit server; JSON is YAML. Media is UDP alone, on one port of `interface`.
+
+    `keys` are secrets by key, of at least 32 characters.
+    """
     return {
         "port": port,
-        "bind_addresses": [_HOST],
-        "keys": {_KEY: secret},
+        "bind_addresses": [host],
+        "keys": dict(keys),
         "logging": {"level": "info"},
         "rtc": {
             "udp_port": media_port,
             "tcp_port": 0,
             "use_external_ip": False,
-            "node_ip": _HOST,
-            "enable_loopback_candidate": True,
-            "interfaces": {"includes": ["lo"]},
+            "node_ip": host,
+            "enable_loopback_candidate": interface == "lo",
+            "interfaces": {"includes": [interface]},
         },
     }
 
