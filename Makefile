@@ -13,6 +13,7 @@ KUBERNETES := $(VENV)/kubernetes
 AGENTS_VENV := .venv-agents
 AGENTS := $(AGENTS_VENV)/.ready
 TRANSPORTS := $(AGENTS_VENV)/.transports
+LEAGUE := $(AGENTS_VENV)/.league
 LIVEKIT_SERVER := $(AGENTS_VENV)/bin/livekit-server
 # what writes the documentation site has an environment of its own, too
 DOCS_VENV := .venv-docs
@@ -22,7 +23,7 @@ PAGE := gateway/src/voice_gateway/web/static/page.js
 # Only what a lock has the hash of. Wheels alone: a source distribution fetches what builds it without one.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r
 
-.PHONY: agents browsers docs help setup lock test lint pipecat types prepared unit tools web web-test wheels demo demo-phone serve bench bench-agents bench-answering bench-attacks bench-audio bench-calls bench-capacity bench-gaps bench-lb bench-lb-faults bench-hosts bench-moving bench-recording bench-report bench-rollout bench-routing bench-setup bench-soak bench-survival bench-up bench-uplink bench-words interop fuzz test-images test-kubernetes clean bench-scale bench-pipelines bench-turns bench-league
+.PHONY: agents browsers docs frameworks help setup lock test lint types prepared unit tools web web-test wheels demo demo-phone serve bench bench-agents bench-answering bench-attacks bench-audio bench-calls bench-capacity bench-gaps bench-lb bench-lb-faults bench-hosts bench-moving bench-recording bench-report bench-rollout bench-routing bench-setup bench-soak bench-survival bench-up bench-uplink bench-words interop fuzz test-images test-kubernetes clean bench-scale bench-pipelines bench-turns bench-league
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -103,18 +104,18 @@ serve: setup $(if $(shell command -v npm),web) ## keep the demonstration's clust
 browsers: tools $(BROWSER)
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory web; else echo "browsers are left out: that needs Node.js 20" >&2; fi
 
-# Pipecat and its MoQ transport, for a benchmark, which goes on without them
-pipecat: setup
-	@$(MAKE) --no-print-directory $(TRANSPORTS) || echo "Pipecat is left out: its packages cannot be had" >&2
+# Pipecat and LiveKit beside the gateway in a benchmark of set-up; it goes on without them
+frameworks:
+	@$(MAKE) --no-print-directory --keep-going $(LEAGUE) $(LIVEKIT_SERVER) || echo "going on without Pipecat and LiveKit" >&2
 
-bench: setup tools $(PEERS) $(if $(QUICK),,browsers pipecat) ## the claims beside a WebSocket and WebRTC, 40 minutes (QUICK=1: six); bench/results/report.html (root, Go)
+bench: setup tools $(PEERS) $(if $(QUICK),,browsers frameworks) ## the claims beside a WebSocket and WebRTC, 40 minutes (QUICK=1: six); bench/results/report.html (root, Go)
 	$(if $(QUICK),,@$(BIN)/python -m bench.lb.install)
 	$(BIN)/python -m bench.report $(if $(QUICK),--quick)
 
 bench-report: setup ## the report of the results that are there
 	$(BIN)/python -m bench.report --only-report
 
-bench-setup: setup $(if $(QUICK),,browsers) ## how long a call takes to its first audio byte, also from Chromium and Firefox, beside a WebSocket and WebRTC (root, Go)
+bench-setup: setup $(if $(QUICK),,browsers frameworks) ## how long a call takes to its first audio byte, also from Chromium and Firefox, beside a WebSocket, WebRTC, Pipecat and LiveKit (root, Go)
 	$(BIN)/python -m bench.setup_time $(if $(QUICK),--quick)
 
 bench-answering: setup ## the silence in an answer that meets an outage, beside a WebSocket and WebRTC (root, Go)
@@ -135,7 +136,7 @@ bench-audio: setup ## rate conversion beside soxr, scipy and linear interpolatio
 bench-gaps: setup ## the gap at migration, rebinding and load balancer restart
 	$(BIN)/python -m bench.gaps
 
-bench-capacity: setup $(if $(QUICK),,pipecat) ## what a worker carries, 28 minutes on two cores (QUICK=1: six; AGAINST=REV: beside that revision; needs cargo)
+bench-capacity: setup $(if $(QUICK),,frameworks) ## what a worker carries, 28 minutes on two cores (QUICK=1: six; AGAINST=REV: beside that revision; needs cargo)
 	$(BIN)/python -m bench.capacity $(if $(QUICK),--quick) $(if $(AGAINST),--against $(AGAINST))
 
 bench-calls: bench-capacity ## former name of bench-capacity
@@ -177,8 +178,7 @@ bench-lb: $(PEERS) ## the load balancer beside C, nginx and Envoy (QUICK=1: in t
 	@$(BIN)/python -m bench.lb.install
 	$(BIN)/python -m bench.lb $(if $(QUICK),--quick)
 
-bench-league: setup $(TRANSPORTS) $(LIVEKIT_SERVER) ## the same spoken orders over the same bad links through this gateway and its peers, 40 minutes (needs Go)
-	$(AGENTS_VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r locks/league.lock
+bench-league: setup $(LEAGUE) $(LIVEKIT_SERVER) ## the same spoken orders over the same bad links through this gateway and its peers, 40 minutes (needs Go)
 	$(AGENTS_VENV)/bin/python -m bench.league
 
 bench-lb-faults: setup ## what the load balancer loses when parts of it are killed
@@ -241,6 +241,11 @@ $(AGENTS): locks/agents.lock pyproject.toml $(COMPONENTS:%=%/pyproject.toml) | $
 # what Pipecat's MoQ transport and its callers need
 $(TRANSPORTS): $(AGENTS) locks/transports.lock
 	$(AGENTS_VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r locks/transports.lock
+	@touch $@
+
+# what Pipecat's SmallWebRTC transport and its callers need, too
+$(LEAGUE): $(TRANSPORTS) locks/league.lock
+	$(AGENTS_VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r locks/league.lock
 	@touch $@
 
 # the last of the newest releases that is built without replaced modules, which `go install` refuses

@@ -81,29 +81,33 @@ def webrtc(name: str, port: int, *, has_mux: bool = True) -> Way:
 def moq(name: str, port: int, calls: int, *, has_http: bool = False) -> Way:
     """Pipecat's MoQ transport, by QUIC alone or WebTransport; it has one caller a port, from `port` on."""
     tuned = (
-        f"by {'WebTransport' if has_http else 'QUIC without HTTP/3'}; serves by itself, without a relay or a runner's request before; audio is published before the connection, and "
-        "both subscribe at once; Opus frames of 20 ms, output in pieces of 20 ms (40 by default); an echo pipeline without "
-        "VAD, ready before the call"
+        f"{'WebTransport' if has_http else 'QUIC without HTTP/3'}, with a server of its own: no relay, no request to a "
+        "runner before; audio is published before the connection, and both ends subscribe at once; output in pieces "
+        "of 20 ms (40 by default); an echo pipeline without VAD, which is ready before the call"
     )
     script = "setup-webtransport" if has_http else "setup-quic"
     return Way(name, "moq", port, tuned, (str(calls),), script, most_calls=calls)
 
 
-def smallwebrtc(name: str, port: int, calls: int) -> Way:
-    """Pipecat's SmallWebRTC transport, which is aiortc."""
+def smallwebrtc(name: str, port: int, calls: int, browser: str | None = None) -> Way:
+    """Pipecat's SmallWebRTC transport, which is aiortc, and so is its caller where there is no browser.
+
+    A browser is sent no silence: it takes the first packet for the echo. aiortc's jitter buffer fills with silence.
+    """
     tuned = (
-        "offer by HTTPS, ICE candidates gathered at once, no STUN or TURN, no data channel, output in pieces of 20 ms (40 "
-        "by default); an echo pipeline without VAD that begins with the offer; aiortc's jitter buffer as it is"
+        "offer by HTTPS, ICE candidates gathered at once, no STUN or TURN, no data channel; output in pieces of 20 ms "
+        "(40 by default); an echo pipeline without VAD, which begins with the offer; aiortc's jitter buffer as it is"
     )
-    return Way(name, "smallwebrtc", port, tuned, most_calls=calls)
+    has_silence = "silence" if browser is None else "no-silence"
+    return Way(name, "smallwebrtc", port, tuned, (has_silence,), browser=browser, most_calls=calls)
 
 
 def livekit(name: str, port: int, calls: int) -> Way:
-    """A room of a LiveKit server."""
+    """Rooms of a LiveKit server."""
     tuned = (
-        "the server beside the participant that echoes, which is in the room with its track before the call: no agent is "
-        "dispatched; signalling without TLS, which would be another round trip; one UDP port, no STUN or TURN, audio "
-        "sources without a queue"
+        "server and a participant that echoes on one machine; the participant is in the room with its track before the "
+        "call, no agent is dispatched; signalling without TLS, which would be another round trip; one UDP port, one "
+        "peer connection for both directions, no TURN; audio sources without a queue, frames of 10 ms"
     )
     return Way(name, "livekit", port, tuned, (str(calls),), most_calls=calls)
 

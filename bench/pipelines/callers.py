@@ -146,8 +146,9 @@ def publish_audio(origin: Any) -> Any:
 
 
 def moq_session(url: str, published: Any, subscribed: Any, **tls: Any) -> Any:
-    """A client of Pipecat's MoQ server, to be entered; `https:` is WebTransport, which a WebSocket would race against,
-    `moqt:` is QUIC without HTTP/3.
+    """A client of Pipecat's MoQ server, to be entered; `https:` is WebTransport, `moqt:` QUIC without HTTP/3.
+
+    A WebSocket would race against the first.
     """
     import moq
 

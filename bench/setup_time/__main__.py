@@ -59,6 +59,7 @@ WAYS: Final = (
     replace(gateway("gateway, Firefox", 7_007, speech="tone"), browser="firefox"),
     replace(webrtc("WebRTC (Chromium, pion)", 7_008), browser="chromium"),
     replace(webrtc("WebRTC (Chromium, pion), signalling connected before", 7_009), browser="chromium", is_warm=True),
+    smallwebrtc("Pipecat SmallWebRTC, Chromium", 7_012, _OF_FRAMEWORKS, browser="chromium"),
 )
 
 
@@ -98,11 +99,12 @@ def _times(call: CallTimes, frames: dict[int, float]) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--quick", action="store_true", help="three calls a row in place of ten, none by browsers, and no 150 ms"
+        "--quick", action="store_true", help="three calls a row in place of ten, no browsers, no frameworks, no 150 ms"
     )
     arguments = parser.parse_args()
     count, in_browser, delays = (3, 0, DELAYS_MS[:2]) if arguments.quick else (10, 4, DELAYS_MS)
-    ways, missing = available([way for way in WAYS if in_browser or not way.browser])
+    asked = [way for way in WAYS if not (arguments.quick and (way.browser or way.is_framework))]
+    ways, missing = available(asked)
     missing |= {way.name: why for way in ways if way.browser and (why := browser_missing(way.browser))}
     ways = [way for way in ways if way.name not in missing]
     measured = {delay: asyncio.run(measure(ways, delay, count, in_browser)) for delay in delays}

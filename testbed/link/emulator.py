@@ -35,7 +35,7 @@ class LinkPath:
 
     `byte_count` and `packets` are of what the programs sent since `EmulatedLink.start_counting`: bytes of IP packets
     by direction, and packets by direction and fate, such as `("up", "lost")`; `server_ports` are those that the server
-    sent from since then, as (protocol, port).
+    sent to the caller from since then, as (protocol, port).
     """
 
     up: Profile
@@ -166,11 +166,11 @@ class EmulatedLink:
     def _read_server(self) -> None:
         for packet in _packets(self._fds[1]):
             path = self.path_to(packet.source.port)
-            path.server_ports.add((packet.protocol, packet.source.port))
             inside = self._inside(packet)
             if inside is None:
                 path.packets["down", "filtered"] += 1
                 continue
+            path.server_ports.add((packet.protocol, packet.source.port))
             data = packet.data if inside == packet.to else packet.to_destination(inside)
             self._carry("down", path, data, self._fds[0])
 

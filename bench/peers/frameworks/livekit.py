@@ -1,8 +1,8 @@
 """Calls through rooms of a LiveKit server, with LiveKit's own SDK for Python at both ends.
 
 `serve ADDRESS PORT CERTIFICATE KEY COUNT` runs the server, and beside it so many rooms, each with a participant that is
-there before its caller and echoes what it hears; media has the UDP port PORT. `call ADDRESS PORT CA SCRIPT COUNT SECONDS`
-joins one room after the other, publishes a track and waits for its echo. The server has no TLS of its own, and
+there before its caller and echoes what it hears; media has the UDP port PORT. `call ADDRESS PORT CA SCRIPT COUNT
+SECONDS` joins one room after the other, publishes a track and waits for its echo. The server has no TLS of its own, and
 signalling goes without.
 """
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +24,7 @@ from livekit.api import AccessToken, VideoGrants
 from bench.peers.frameworks.sound import is_sound, tone
 from bench.peers.timing import CallTimes, print_calls, say, stdin_ends
 from voice_eval.targets.livekit import find_livekit, server_configuration
+from voice_eval.targets.program import Program
 
 _KEY: Final = "bench"
 _SECRET: Final = "a-secret-of-this-benchmark-alone-0123456789"  # noqa: S105 - of a server in a network namespace
@@ -35,8 +35,6 @@ _FRAME_MS: Final = 10
 """What a source takes that has no queue."""
 _FRAME_S: Final = _FRAME_MS / 1000
 _FRAME_SAMPLES: Final = round(_HZ * _FRAME_S)
-_START_S: Final = 30.0
-_POLL_S: Final = 0.1
 _CALL_S: Final = 20.0
 _BETWEEN_CALLS_S: Final = 0.5
 
@@ -83,19 +81,6 @@ class _Echo:
             await source.capture_frame(event.frame)
 
 
-async def _until_up(address: str, port: int) -> None:
-    """Return once the server takes connections."""
-    async with asyncio.timeout(_START_S):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection(address, port)
-            except OSError:
-                await asyncio.sleep(_POLL_S)
-            else:
-                writer.close()
-                return
-
-
 async def _joined(url: str, number: int) -> _Echo:
     """The echo in the room of that call."""
     echo = _Echo()
@@ -104,21 +89,22 @@ async def _joined(url: str, number: int) -> _Echo:
 
 
 async def _serve(address: str, port: str, _certificate: str, _key: str, count: str) -> None:
-    program = find_livekit()
-    assert program is not None
-    config = Path(tempfile.mkdtemp(prefix="bench-livekit-")) / "livekit.json"
+    found = find_livekit()
+    assert found is not None
     written = server_configuration(address, int(port), int(port), {_KEY: _SECRET}, _LINK)
-    config.write_text(json.dumps({**written, "logging": {"level": "error"}}))
-    server = subprocess.Popen([program, "--config", str(config)], stdin=subprocess.DEVNULL)
-    try:
-        await _until_up(address, int(port))
-        echoes = [await _joined(f"ws://{address}:{port}", number) for number in range(int(count))]
-        say("ready")
-        await stdin_ends()
-        say(json.dumps([echo.arrivals for echo in echoes if echo.arrivals]))
-    finally:
-        server.kill()
-        server.wait()
+    with tempfile.TemporaryDirectory(prefix="bench-livekit-") as folder:
+        config = Path(folder) / "livekit.json"
+        config.write_text(json.dumps(written))
+        server = Program([found, "--config", str(config)], Path(folder) / "livekit.log", {})
+        try:
+            # the SDK gives no sound in a process in which a room could not be joined at first
+            await server.start((address, int(port)))
+            echoes = [await _joined(f"ws://{address}:{port}", number) for number in range(int(count))]
+            say("ready")
+            await stdin_ends()
+            say(json.dumps([echo.arrivals for echo in echoes if echo.arrivals]))
+        finally:
+            await server.kill()
     os._exit(0)
 
 

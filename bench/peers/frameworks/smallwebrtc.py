@@ -1,7 +1,8 @@
 """Calls to Pipecat's SmallWebRTC transport, whose offers come by HTTPS, as its documentation has FastAPI serve them.
 
-`serve ADDRESS PORT CERTIFICATE KEY` answers callers; `call ADDRESS PORT CA SCRIPT COUNT SECONDS` calls one after the
-other with aiortc, without a connection for signalling before. There is no data channel: sound does not wait for SCTP.
+`serve ADDRESS PORT CERTIFICATE KEY SILENCE` answers callers, and with "silence" sends them that before the echo; `call
+ADDRESS PORT CA SCRIPT COUNT SECONDS` calls one after the other with aiortc, without a connection for signalling before.
+There is no data channel: sound does not wait for SCTP.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import ssl
 import sys
 import time
@@ -28,10 +30,9 @@ from bench.peers.timing import CallTimes, print_calls, say, stdin_ends
 _HZ: Final = 48_000
 _FRAME_SAMPLES: Final = round(_HZ * FRAME_S)
 _CALL_S: Final = 20.0
-_START_POLL_S: Final = 0.02
 
 
-async def _serve(address: str, port: str, certificate: str, key: str) -> None:
+async def _serve(address: str, port: str, certificate: str, key: str, silence: str) -> None:
     from pipecat.transports.base_transport import TransportParams
     from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
     from pipecat.transports.smallwebrtc.transport import SmallWebRTCTransport
@@ -39,6 +40,7 @@ async def _serve(address: str, port: str, certificate: str, key: str) -> None:
     from bench.peers.frameworks.echo import LOW_DELAY, Echoes
 
     echoes, app = Echoes(), FastAPI()
+    params = TransportParams(**LOW_DELAY, audio_out_auto_silence=silence == "silence")
     app.add_middleware(CORSMiddleware, allow_origins=["*"])  # a page of a browser is another origin's
 
     @app.post("/api/offer")
@@ -46,20 +48,22 @@ async def _serve(address: str, port: str, certificate: str, key: str) -> None:
         offer = await request.json()
         connection = SmallWebRTCConnection()
         await connection.initialize(sdp=offer["sdp"], type=offer["type"])
-        echoes.start(SmallWebRTCTransport(connection, TransportParams(**LOW_DELAY)))
+        echoes.start(SmallWebRTCTransport(connection, params))
         return connection.get_answer()
 
     config = uvicorn.Config(
         app, host=address, port=int(port), log_level="warning", ssl_certfile=certificate, ssl_keyfile=key
     )
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    while not server.started and not serving.done():
-        await asyncio.sleep(_START_POLL_S)
-    say("ready")
-    await stdin_ends()
+    serving = asyncio.create_task(_Server(config).serve())
+    await asyncio.wait((serving, asyncio.create_task(stdin_ends())), return_when=asyncio.FIRST_COMPLETED)
     say(json.dumps(echoes.arrivals))
     os._exit(0)
+
+
+class _Server(uvicorn.Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        say("ready")
 
 
 class _Tone(MediaStreamTrack):

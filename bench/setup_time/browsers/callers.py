@@ -88,10 +88,11 @@ async def loaded(evaluate: Evaluate) -> None:
 
 
 def _call(way: Way, files: DevelopmentCertificate) -> str:
+    is_warm = str(way.is_warm).lower()
     if way.kind == "webrtc":
-        return (
-            f'callPion("https://{SERVER}:{way.port}/?script=setup&call=" + Math.random(), {str(way.is_warm).lower()})'
-        )
+        return f'callByOffer("https://{SERVER}:{way.port}/?script=setup&call=" + Math.random(), {is_warm}, false)'
+    if way.kind == "smallwebrtc":
+        return f'callByOffer("https://{SERVER}:{way.port}/api/offer", {is_warm}, true)'
     return f'callGateway("https://{SERVER}:{way.port}/v1/voice", "{files.sha256.hex()}")'
 
 

@@ -61,8 +61,9 @@ globalThis.callGateway = async (url, hash) => {
 };
 
 // The track is there before the call, as a microphone that is open; the offer leaves without waiting for candidates.
-// With `isWarm` the signalling has a connection, which a page has that is of the same server.
-globalThis.callPion = async (url, isWarm) => {
+// With `isWarm` the signalling has a connection, which a page has that is of the same server. `isDescription` says whether
+// offer and answer are session descriptions in JSON, or SDP alone; either is a request that needs no preflight.
+globalThis.callByOffer = async (url, isWarm, isDescription) => {
   const context = new AudioContext({ sampleRate: RATE_HZ });
   const oscillator = new OscillatorNode(context);
   const destination = new MediaStreamAudioDestinationNode(context);
@@ -91,8 +92,10 @@ globalThis.callPion = async (url, isWarm) => {
     peer.onconnectionstatechange = () => peer.connectionState === "connected" && resolve(now());
   });
   await peer.setLocalDescription();
-  const answer = await fetch(url, { method: "POST", body: peer.localDescription.sdp });
-  await peer.setRemoteDescription({ type: "answer", sdp: await answer.text() });
+  const { type, sdp } = peer.localDescription;
+  const response = await fetch(url, { method: "POST", body: isDescription ? JSON.stringify({ type, sdp }) : sdp });
+  const answer = isDescription ? (await response.json()).sdp : await response.text();
+  await peer.setRemoteDescription({ type: "answer", sdp: answer });
   const connected = await connecting;
   const back = await heard;
   peer.close();
