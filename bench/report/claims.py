@@ -167,16 +167,19 @@ def speech_buffered(results: Results) -> tuple[Verdict, str]:
 
 def one_port(results: Results) -> tuple[Verdict, str]:
     """How many ports of the server a number of calls used."""
-    ports = {name: way["server_ports"] for name, way in results["setup_time"]["ways"].items()}
-    calls = results["setup_time"]["calls"]
-    ours = max(each for name, each in ports.items() if name.startswith("gateway"))
-    peers = {name: each for name, each in ports.items() if not name.startswith("gateway")}
-    text = f"ports of the server that {calls} calls used: gateway {ours}; " + ", ".join(
-        f"{name} {each}" for name, each in peers.items()
+    ways = results["setup_time"]["ways"]
+    ours = max(way["server_ports"] for name, way in ways.items() if name.startswith("gateway"))
+    peers = {
+        name: (way["server_ports"], max(each["n"] for each in way["there_ms"].values()))
+        for name, way in ways.items()
+        if not name.startswith("gateway")
+    }
+    text = f"ports of the server that calls used: gateway {ours}; " + ", ".join(
+        f"{name} {ports} for {calls}" for name, (ports, calls) in peers.items()
     )
     if ours > 1:
         return Verdict.FAILS, text
-    few = [name for name, each in peers.items() if each < calls]
+    few = [name for name, (ports, calls) in peers.items() if ports < calls]
     if few:
         return Verdict.HOLDS_AS, f"one port for all calls, which is no difference from {' and '.join(few)} ({text})"
     return Verdict.HOLDS, text

@@ -41,7 +41,7 @@ class Bench:
 
 
 PLAN: Final = (
-    Bench("setup_time", "bench-setup", "Set-up of a call", 6, Amount(6), Amount(1, ("--quick",))),
+    Bench("setup_time", "bench-setup", "Set-up of a call", 7, Amount(7), Amount(1, ("--quick",))),
     Bench(
         "answering",
         "bench-answering",

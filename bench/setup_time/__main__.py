@@ -137,8 +137,9 @@ def main() -> None:
     for way in ways:
         if way.browser:
             peers[way.name]["version"] += f", {version(way.browser)}"
+    left_out = "".join(f"\n\n{name} did not take part: {why}." for name, why in missing.items())
     how = {"is_quick": arguments.quick, "seeds": [1], "calls": count, "peers": peers, "missing": missing}
-    save("setup_time", {**how, "ways": document}, title + table(header, rows))
+    save("setup_time", {**how, "ways": document}, title + table(header, rows) + left_out)
 
 
 def _round_trips(values: dict[int, list[float]], shortest: int, longest: int) -> float:

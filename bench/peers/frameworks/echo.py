@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 import warnings
 from typing import Any, Final
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
-    from loguru import logger
     from pipecat.frames.frames import Frame, InputAudioRawFrame, OutputAudioRawFrame
     from pipecat.pipeline.pipeline import Pipeline
     from pipecat.pipeline.worker import PipelineParams, PipelineWorker
@@ -47,8 +45,6 @@ class Echoes:
     """Runs a pipeline for each transport, and keeps what came by call."""
 
     def __init__(self) -> None:
-        logger.remove()
-        logger.add(sys.stderr, level="WARNING")
         self.arrivals: list[Arrivals] = []
         self._calls: set[asyncio.Task[None]] = set()
 

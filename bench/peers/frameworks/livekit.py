@@ -74,6 +74,9 @@ class _Echo:
         def on_track(track: rtc.Track, _publication: Any, _participant: Any) -> None:
             self._following = asyncio.create_task(self._follow(track, source))
 
+    async def leave(self) -> None:
+        await self._room.disconnect()
+
     async def _follow(self, track: rtc.Track, source: rtc.AudioSource) -> None:
         async for event in _frames(track):
             if is_sound(event.frame.data):
@@ -103,6 +106,7 @@ async def _serve(address: str, port: str, _certificate: str, _key: str, count: s
             say("ready")
             await stdin_ends()
             say(json.dumps([echo.arrivals for echo in echoes if echo.arrivals]))
+            await asyncio.gather(*(echo.leave() for echo in echoes))
         finally:
             await server.kill()
     os._exit(0)

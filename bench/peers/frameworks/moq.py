@@ -16,6 +16,8 @@ import time
 from contextlib import suppress
 from typing import Any, Final
 
+from loguru import logger
+
 from bench.peers.frameworks.sound import FRAME_S, is_sound, tone
 from bench.peers.timing import CallTimes, print_calls, say, stdin_ends
 from bench.pipelines.callers import INPUT_HZ, decoded_audio, moq_session, publish_audio
@@ -27,6 +29,7 @@ _LONGEST_WAIT_S: Final = 600.0
 
 
 async def _serve(address: str, port: str, certificate: str, key: str, count: str) -> None:
+    logger.configure(handlers=[{"sink": sys.stderr, "level": "ERROR"}])  # Pipecat talks while it is imported
     from pipecat.transports.moq.transport import MOQParams, MOQTransport
 
     from bench.peers.frameworks.echo import LOW_DELAY, RATE_HZ, Echoes

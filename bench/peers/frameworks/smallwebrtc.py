@@ -23,6 +23,7 @@ from aiortc import MediaStreamTrack, RTCBundlePolicy, RTCConfiguration, RTCPeerC
 from av import AudioFrame
 from fastapi import FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
+from loguru import logger
 
 from bench.peers.frameworks.sound import FRAME_S, is_sound, tone
 from bench.peers.timing import CallTimes, print_calls, say, stdin_ends
@@ -33,6 +34,7 @@ _CALL_S: Final = 20.0
 
 
 async def _serve(address: str, port: str, certificate: str, key: str, silence: str) -> None:
+    logger.configure(handlers=[{"sink": sys.stderr, "level": "ERROR"}])  # Pipecat talks while it is imported
     from pipecat.transports.base_transport import TransportParams
     from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
     from pipecat.transports.smallwebrtc.transport import SmallWebRTCTransport

@@ -10,6 +10,7 @@ from bench.report.sections import balancing, calls, endurance, kills, sizing
 Section = Callable[[Mapping[str, Any]], str]
 
 SECTIONS: Final[dict[str, Section]] = {
+    "setup_time": calls.set_up,
     "survival": kills.survival,
     "lb": balancing.beside_others,
     "lb-faults": balancing.faults,

@@ -1,4 +1,4 @@
-"""Whole calls: orders by implementation, one pipeline behind three transports, words understood, recordings."""
+"""Calls: set-up by each way, orders by implementation, a pipeline behind three transports, words, recordings."""
 
 from __future__ import annotations
 
@@ -6,6 +6,36 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.figures import table
+
+
+def set_up(document: Mapping[str, Any]) -> str:
+    """One row for each way, and what was tuned in its favour; a way that was left out has its reason."""
+    ways, peers = document["ways"], document["peers"]
+    delays = list(dict.fromkeys(delay for each in ways.values() for delay in each["there_ms"]))
+    rows = [
+        [
+            f"{name} ({peers[name]['version']})",
+            " / ".join(f"{each['round_trips'][direction]:.1f}" for direction in ("there", "back")),
+            *(_there_and_back(each, delay) for delay in delays),
+            each["server_ports"],
+        ]
+        for name, each in ways.items()
+    ]
+    header = ["way", "round trips, there / back", *(f"{delay} ms one way" for delay in delays), "server ports"]
+    note = (
+        "From the start of a call to its first audio at the application, and to the first back at the caller: median "
+        "(p99) in ms of n calls, over an emulated link on one machine."
+    )
+    tuned = [f"- {name}: {peers[name]['tuned']}." for name in ways]
+    missing = [f"- {name} did not take part: {reason}." for name, reason in document["missing"].items()]
+    return "\n\n".join([note, table(header, rows), "\n".join([*tuned, *missing])])
+
+
+def _there_and_back(way: Mapping[str, Any], delay: str) -> str:
+    there, back = (
+        f"{way[key][delay]['median']:,.0f} ({way[key][delay]['p99']:,.0f})" for key in ("there_ms", "back_ms")
+    )
+    return f"{there} / {back}, n = {way['there_ms'][delay]['n']}"
 
 
 def league(document: Mapping[str, Any]) -> str:

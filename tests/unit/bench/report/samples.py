@@ -63,6 +63,24 @@ def lb_faults(astray: int = 0) -> Any:
     return {"seconds": 6.0, "rate": 8000.0, "faults": {"no fault": each, "everything killed, started again": each}}
 
 
+def setup_time() -> Any:
+    """One of ours and a peer, each with two calls over each of two links; another peer is not there."""
+
+    def way(trips: float, ms: float) -> Any:
+        return {
+            "server_ports": 1,
+            "round_trips": {"there": trips, "back": trips + 1},
+            "there_ms": {"0": summary([ms, 2 * ms]), "50": summary([10 * ms, 20 * ms])},
+            "back_ms": {"0": summary([3 * ms, 4 * ms]), "50": summary([30 * ms, 40 * ms])},
+        }
+
+    ways = {"gateway, first call": way(2.0, 10.0), "LiveKit room": way(8.9, 110.0)}
+    return {
+        "calls": 2, "peers": {name: {"version": "1", "tuned": "as it is"} for name in ways}, "ways": ways,
+        "missing": {"Pipecat MoQ": "there is no moq-rs"},
+    }  # fmt: skip
+
+
 def routing(gap_ms: float = 20.0, kept: int = 16) -> Any:
     """quiclb with this gap and so many calls kept in each event, beside a map with a second's gap that keeps all."""
 
@@ -199,6 +217,7 @@ def scale() -> Any:
 
 
 ALL: Final = {
+    "setup_time": setup_time,
     "survival": survival, "lb": lb, "lb-faults": lb_faults, "routing": routing, "capacity": capacity, "league": league,
     "pipelines": pipelines,
     "agents": agents, "hosts": hosts, "words": words, "recording": recording, "rollout": rollout, "soak": soak,

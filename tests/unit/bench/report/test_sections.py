@@ -33,6 +33,8 @@ def text(name: str, **changes: Any) -> str:
 @pytest.mark.parametrize(
     ("name", "row"),
     [
+        ("setup_time", "| LiveKit room (1) | 8.9 / 9.9 | 110 (220) / 330 (440), n = 2 | 1,100 (2,200) / 3,300"),
+        ("setup_time", "Pipecat MoQ did not take part: there is no moq-rs."),
         ("survival", "| worker killed | 3 (2) | 700 | 760 | 0 | 0 |"),
         ("survival", "| no store, control | 1 (1) | - | - | 50 | 3 |"),
         ("lb", "| C reference | 2.00 | 2.00 | 3 |"),
