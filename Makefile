@@ -255,7 +255,7 @@ $(LIVEKIT_SERVER): | $(AGENTS)
 	GOBIN=$(CURDIR)/$(AGENTS_VENV)/livekit go install github.com/livekit/livekit-server/cmd/server@$(LIVEKIT_VERSION) && \
 	  mv $(AGENTS_VENV)/livekit/server $@ || echo "no LiveKit server could be built; going on without it" >&2
 
-agents: $(TRANSPORTS) $(LIVEKIT_SERVER) ## all tests of agents for other frameworks and of the bridges to vendors, ten minutes
+agents: $(LEAGUE) $(LIVEKIT_SERVER) ## all tests of agents for other frameworks and of the bridges to vendors, ten minutes
 	STRICT=1 $(AGENTS_VENV)/bin/pytest --numprocesses 4 --dist loadfile --durations 12 tests/agents
 
 $(DOCS): locks/docs.lock
