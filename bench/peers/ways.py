@@ -105,9 +105,9 @@ def smallwebrtc(name: str, port: int, calls: int, browser: str | None = None) ->
 def livekit(name: str, port: int, calls: int) -> Way:
     """Rooms of a LiveKit server."""
     tuned = (
-        "server and a participant that echoes on one machine; the participant is in the room with its track before the "
-        "call, no agent is dispatched; signalling without TLS, which would be another round trip; one UDP port, one "
-        "peer connection for both directions, no TURN; audio sources without a queue, frames of 10 ms"
+        "the newest server that `go install` builds; a participant that echoes runs beside it and is in the room with "
+        "its track before the call, no agent is dispatched; signalling without TLS, which would be another round trip; "
+        "one UDP port, one peer connection for both directions, no TURN; audio sources without a queue, frames of 10 ms"
     )
     return Way(name, "livekit", port, tuned, (str(calls),), most_calls=calls)
 

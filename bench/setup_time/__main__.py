@@ -9,8 +9,9 @@ that is open. Chromium's WebRTC calls pion, by HTTPS without a connection before
 server has. Firefox places WebTransport calls only.
 
 Frameworks for voice agents, which are larger programs, have fewer calls: Pipecat's MoQ and SmallWebRTC transports in
-front of a pipeline that echoes, and a LiveKit server, whose room has a participant that echoes. Their callers speak a
-tone from the earliest moment at which their library takes sound, and the first frame that is not silence counts.
+front of a pipeline that echoes, and a LiveKit server, with a room for each call in which a participant waits that
+echoes. Their callers speak a tone from the earliest moment at which their library takes sound, and the first frame that
+is not silence counts. Chromium calls SmallWebRTC, too, by HTTPS without a connection before.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from bench.figures import percentile, save, summary, table
@@ -41,6 +42,7 @@ from bench.setup_time.browsers.callers import calls_in_browser, version
 from bench.setup_time.browsers.callers import missing as browser_missing
 from testbed.link import EmulatedLink, LinkPath
 from testbed.simnet.links import Profile
+from voice_gateway.certificates.development import DevelopmentCertificate
 
 DELAYS_MS: Final = (0, 50, 150)
 _OF_FRAMEWORKS: Final = 5
@@ -63,32 +65,51 @@ WAYS: Final = (
 )
 
 
-async def measure(
-    ways: Sequence[Way], delay_ms: int, count: int, in_browser: int
-) -> tuple[dict[str, list[tuple[float, float]]], dict[str, int]]:
-    """By way, of each call the ms to the first byte at the application and to the first one back; ports of the server.
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """By way, over one link: of each call the ms to the first byte at the application and to the first one back.
 
-    What the server sent from is counted by protocol and port, signalling included.
+    `ports` of the server are counted by protocol and port, signalling included; `failed` has why a framework's calls
+    came to nothing.
     """
-    results, ports = {}, {}
+
+    times: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    ports: dict[str, int] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+async def measure(ways: Sequence[Way], delay_ms: int, count: int, in_browser: int) -> Measured:
+    """Place the calls of all ways; a framework whose calls fail is left out, and what fails of the others is raised."""
+    found = Measured()
     async with certificate() as files, EmulatedLink(LinkPath(Profile(delay_s=delay_ms / 1000))) as link:
         for way in ways:  # one at a time: the programs are not to wait for each other
             link.start_counting()
-            async with servers(link, [way], files) as (server,):
-                if way.browser is None:
-                    own = min(count, way.most_calls or count)
-                    program = await caller(link, way, files, "setup", count=own)
-                    calls = await program.calls(60 + 4 * own)
-                else:
-                    calls = await calls_in_browser(link, way, files, in_browser)
-                arrived = await server.frames()
-            # a first call that only fetched a ticket is the server's, and not in the caller's list
-            results[way.name] = [
-                _times(call, frames) for call, frames in zip(calls, arrived[-len(calls) :], strict=True)
-            ]
-            ports[way.name] = len(link.path.server_ports)
-            print(f"{delay_ms} ms, {way.name}: {len(calls)} calls", flush=True)
-    return results, ports
+            try:
+                found.times[way.name] = await _calls(link, way, files, in_browser if way.browser else count)
+            except (RuntimeError, TimeoutError) as error:
+                if not way.is_framework:
+                    raise
+                found.failed[way.name] = f"its calls failed over {delay_ms} ms ({str(error) or 'no answer in time'})"
+                continue
+            found.ports[way.name] = len(link.path.server_ports)
+            print(f"{delay_ms} ms, {way.name}: {len(found.times[way.name])} calls", flush=True)
+    return found
+
+
+async def _calls(link: EmulatedLink, way: Way, files: DevelopmentCertificate, count: int) -> list[tuple[float, float]]:
+    async with servers(link, [way], files) as (server,):
+        if way.browser is None:
+            own = min(count, way.most_calls or count)
+            program = await caller(link, way, files, "setup", count=own)
+            try:
+                calls = await program.calls(60 + 4 * own)
+            finally:
+                await program.stop()
+        else:
+            calls = await calls_in_browser(link, way, files, count)
+        arrived = await server.frames()
+    # a first call that only fetched a ticket is the server's, and not in the caller's list
+    return [_times(call, frames) for call, frames in zip(calls, arrived[-len(calls) :], strict=True)]
 
 
 def _times(call: CallTimes, frames: dict[int, float]) -> tuple[float, float]:
@@ -107,9 +128,13 @@ def main() -> None:
     ways, missing = available(asked)
     missing |= {way.name: why for way in ways if way.browser and (why := browser_missing(way.browser))}
     ways = [way for way in ways if way.name not in missing]
-    measured = {delay: asyncio.run(measure(ways, delay, count, in_browser)) for delay in delays}
-    times = {delay: found for delay, (found, _) in measured.items()}
-    ports = measured[delays[0]][1]
+    measured = {}
+    for delay in delays:
+        measured[delay] = asyncio.run(measure(ways, delay, count, in_browser))
+        missing |= measured[delay].failed
+        ways = [way for way in ways if way.name not in missing]
+    times = {delay: found.times for delay, found in measured.items()}
+    ports = measured[delays[0]].ports
     document: dict[str, Any] = {}
     rows: list[list[object]] = []
     for way in ways:

@@ -29,8 +29,9 @@ WAYS = (
 async def test_sound_crosses_the_link_after_a_handshake_and_its_echo_crosses_it_again(way: Way) -> None:
     if not IS_STRICT and (why := environment.missing(way.kind)):
         pytest.skip(why)
-    found, ports = await measure([way], ONE_WAY_MS, 1, 0)
-    [(there_ms, back_ms)] = found[way.name]
+    found = await measure([way], ONE_WAY_MS, 1, 0)
+    assert not found.failed
+    [(there_ms, back_ms)] = found.times[way.name]
     assert there_ms >= 3 * ONE_WAY_MS
     assert back_ms >= there_ms + ONE_WAY_MS
-    assert ports[way.name] == (1 if way.kind == "moq" else 2)  # with a port for signalling
+    assert found.ports[way.name] == (1 if way.kind == "moq" else 2)  # with a port for signalling

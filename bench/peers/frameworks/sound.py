@@ -1,4 +1,4 @@
-"""The sound that is called with, and how it is told from silence after a codec has had it."""
+"""The sound that is called with, and how it differs from silence after a codec has had it."""
 
 from __future__ import annotations
 
