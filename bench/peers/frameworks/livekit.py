@@ -36,7 +36,7 @@ _FRAME_MS: Final = 10
 _FRAME_S: Final = _FRAME_MS / 1000
 _FRAME_SAMPLES: Final = round(_HZ * _FRAME_S)
 _CALL_S: Final = 20.0
-_BETWEEN_CALLS_S: Final = 0.5
+_BETWEEN_CALLS_S: Final = 0.2
 
 
 def _token(identity: str, number: int) -> str:

@@ -24,7 +24,7 @@ from bench.pipelines.callers import INPUT_HZ, decoded_audio, moq_session, publis
 
 _SCHEMES: Final = {"setup-quic": "moqt", "setup-webtransport": "https"}
 _CALL_S: Final = 20.0
-_BETWEEN_CALLS_S: Final = 0.5
+_BETWEEN_CALLS_S: Final = 0.2
 _LONGEST_WAIT_S: Final = 600.0
 
 
