@@ -98,8 +98,10 @@ def smallwebrtc(name: str, port: int, calls: int, browser: str | None = None) ->
         "offer by HTTPS, ICE candidates gathered at once, no STUN or TURN, no data channel; output in pieces of 20 ms "
         "(40 by default); an echo pipeline without VAD, which begins with the offer; aiortc's jitter buffer as it is"
     )
-    has_silence = "silence" if browser is None else "no-silence"
-    return Way(name, "smallwebrtc", port, tuned, (has_silence,), browser=browser, most_calls=calls)
+    if browser is None:
+        return Way(name, "smallwebrtc", port, tuned, ("silence",), most_calls=calls)
+    tuned += "; no silence before the echo"
+    return Way(name, "smallwebrtc", port, tuned, ("no-silence",), browser=browser, most_calls=calls)
 
 
 def livekit(name: str, port: int, calls: int) -> Way:

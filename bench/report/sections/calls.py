@@ -9,7 +9,7 @@ from bench.figures import table
 
 
 def set_up(document: Mapping[str, Any]) -> str:
-    """One row for each way, and what was tuned in its favour; a way that was left out has its reason."""
+    """One row for each way; one that was left out has its reason."""
     ways, peers = document["ways"], document["peers"]
     delays = list(dict.fromkeys(delay for each in ways.values() for delay in each["there_ms"]))
     rows = [
@@ -24,11 +24,10 @@ def set_up(document: Mapping[str, Any]) -> str:
     header = ["way", "round trips, there / back", *(f"{delay} ms one way" for delay in delays), "server ports"]
     note = (
         "From the start of a call to its first audio at the application, and to the first back at the caller: median "
-        "(p99) in ms of n calls, over an emulated link on one machine."
+        "(p99) in ms of n calls, over an emulated link on one machine. The peers' table says what was tuned for each."
     )
-    tuned = [f"- {name}: {peers[name]['tuned']}." for name in ways]
     missing = [f"- {name} did not take part: {reason}." for name, reason in document["missing"].items()]
-    return "\n\n".join([note, table(header, rows), "\n".join([*tuned, *missing])])
+    return "\n\n".join([note, table(header, rows), *(["\n".join(missing)] if missing else [])])
 
 
 def _there_and_back(way: Mapping[str, Any], delay: str) -> str:
