@@ -55,7 +55,7 @@ PLAN: Final = (
         "bench-moving",
         "Changes of the caller's address",
         8,
-        Amount(5, ("--calls", "3")),
+        Amount(4, ("--calls", "2")),
         Amount(2, ("--quick",)),
     ),
     Bench(
@@ -63,7 +63,7 @@ PLAN: Final = (
         "bench-uplink",
         "Uplink over poor links",
         20,
-        Amount(6, ("--seconds", "45", "--seeds", "1")),
+        Amount(5, ("--seconds", "30", "--seeds", "1")),
         Amount(1, ("--seconds", "10", "--seeds", "1", "--no-browser")),
     ),
     Bench("gaps", "bench-gaps", "Gaps", 10),

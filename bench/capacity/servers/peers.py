@@ -116,7 +116,7 @@ def _pipecat(name: str) -> Server:
     try:
         version = _run([str(AGENTS_PYTHON), "-c", _PIPECAT_VERSION], ROOT).strip()
     except (OSError, ServerError) as error:
-        raise ServerError("Pipecat with its MoQ transport is missing: make pipecat") from error
+        raise ServerError("Pipecat with its MoQ transport is missing: make frameworks") from error
     address = free_address(socket.SOCK_STREAM)
     return Server(
         name,

@@ -58,7 +58,7 @@ def test_a_peer_that_cannot_be_had_is_named_with_the_remedy(tmp_path: Path, monk
     found, missing = peers.prepare(tmp_path)
     assert found == []
     assert missing["aiortc, WebRTC"] == missing["pion, WebRTC"] == "it cannot be had"
-    assert "make pipecat" in missing["Pipecat, MoQ, decoded and encoded"]
+    assert "make frameworks" in missing["Pipecat, MoQ, decoded and encoded"]
 
 
 def test_a_server_has_collapsed_where_most_frames_wait_in_every_window_or_sessions_are_lost() -> None:
