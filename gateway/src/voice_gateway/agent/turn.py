@@ -75,7 +75,7 @@ TurnEvent = TurnStarted | TurnContinued | TurnEnded | NothingPending
 
 
 class Phase(IntEnum):
-    """Where a turn stands."""
+    """Where a turn stands; it has begun from `SPEAKING` on."""
 
     QUIET = auto()
     RISING = auto()
@@ -120,6 +120,9 @@ TRANSITIONS: Final[Mapping[tuple[Phase, Signal], tuple[Phase, Action]]] = {
 }
 
 
+_CONTINUE, _KEEP = Action.CONTINUE, Action.KEEP  # looking up an enum's member takes as long as a call
+
+
 class TurnTaker:
     """Gives every frame its place in a turn. Frames hold `sample_bytes` a sample.
 
@@ -148,21 +151,11 @@ class TurnTaker:
         self._last_sequence = audio.sequence
         signal = self._signal(len(audio.pcm) / self._bytes_per_ms, probability, audio.sequence)
         self.phase, action = TRANSITIONS[self.phase, signal]
-        match action:
-            case Action.KEEP:
-                return self._keep(audio)
-            case Action.BEGIN:
-                self._preroll.append(audio)
-                begun = TurnStarted(
-                    self._preroll[0].sequence, b"".join(frame.pcm for frame in self._preroll), self._onset
-                )
-                self._turn_ms = len(begun.pcm) / self._bytes_per_ms
-                self._forget_preroll()
-                return [begun]
-            case Action.CONTINUE:
-                return [TurnContinued(audio.pcm)]
-            case Action.END:
-                return [TurnContinued(audio.pcm), self._end(audio.sequence)]
+        if action is _CONTINUE:
+            return [TurnContinued(audio.pcm)]
+        if action is _KEEP:
+            return self._keep(audio)
+        return [self._begin(audio)] if action is Action.BEGIN else [TurnContinued(audio.pcm), self._end(audio.sequence)]
 
     @property
     def pause_ms(self) -> float:
@@ -180,7 +173,7 @@ class TurnTaker:
         return [NothingPending(self._last_sequence)]
 
     def _signal(self, duration_ms: float, probability: float, sequence: int) -> Signal:
-        is_in_turn = self.phase in (Phase.SPEAKING, Phase.PAUSING)
+        is_in_turn = self.phase >= Phase.SPEAKING
         threshold = self._timing.voice_probability if is_in_turn else self._timing.onset_probability
         is_voice = probability >= threshold
         if is_voice:
@@ -209,6 +202,13 @@ class TurnTaker:
         if self.sounds_over is False or self.is_whole is False:
             return self._timing.unfinished_patience_ms
         return self._timing.patience_ms
+
+    def _begin(self, audio: UserAudio) -> TurnStarted:
+        self._preroll.append(audio)
+        begun = TurnStarted(self._preroll[0].sequence, b"".join(frame.pcm for frame in self._preroll), self._onset)
+        self._turn_ms = len(begun.pcm) / self._bytes_per_ms
+        self._forget_preroll()
+        return begun
 
     def _keep(self, audio: UserAudio) -> list[TurnEvent]:
         duration_ms = len(audio.pcm) / self._bytes_per_ms

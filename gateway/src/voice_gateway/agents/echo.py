@@ -106,8 +106,8 @@ class EchoConversation(Conversation):
             case TurnStarted(sequence, pcm, onset):
                 self._pcm[:] = pcm
                 self.emit(UserStartedSpeaking(sequence, onset))
-            case TurnContinued(pcm):
-                self._pcm += pcm
+            case TurnContinued():
+                self._pcm += event.pcm
             case TurnEnded(through_sequence, voice_sequence):
                 self.emit(UserStoppedSpeaking(voice_sequence))
                 self._utterances += 1

@@ -149,12 +149,15 @@ class FrameEncoder:
         return [] if payload is None else [(self.timestamp - FRAME_TICKS, payload)]
 
     def _encode(self, pcm: bytes) -> bytes | None:
+        if self._codec is Codec.OPUS:
+            return self._opus_packet(pcm)
         if self._codec is Codec.PCMU:
             return g711.pcmu_encode(pcm)
         if self._codec is Codec.PCMA:
             return g711.pcma_encode(pcm)
-        if self._codec is not Codec.OPUS:
-            return pcm
+        return pcm
+
+    def _opus_packet(self, pcm: bytes) -> bytes | None:
         if self._opus is None:
             self._opus = OpusEncoder(self._rate_hz, self._profile)
         packet = self._opus.encode(pcm)

@@ -199,7 +199,8 @@ class Session:
                 return self._fault(CloseCode.WRONG_ORDER, f"uplink frame {sequence} where {self.next_sequence} is next")
             self.uplink.duplicates += 1
             return NOTHING
-        if self._closing.is_past_end(sequence):
+        is_closing = self._closing.frames is not None
+        if is_closing and self._closing.is_past_end(sequence):
             return self._fault(CloseCode.WRONG_ORDER, f"uplink frame {sequence} after a bye of {self._closing.frames}")
         self.next_sequence = sequence + 1
         self.uplink.arrived(sequence, frame.timestamp, len(frame.payload), now)
@@ -209,7 +210,7 @@ class Session:
             return self._fault(CloseCode.OVERLOADED, f"{waiting} uplink frames wait to be decoded")
         if unacked > self.limits.unacked_frames:
             return self._fault(CloseCode.OVERLOADED, f"the agent is {unacked} frames behind")
-        if self._closing.frames is None:
+        if not is_closing:
             return (Decode(frame),)
         return (Decode(frame), *self._finish_agent_if(self._closing.frame_received(self.next_sequence)))
 

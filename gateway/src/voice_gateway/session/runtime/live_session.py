@@ -409,8 +409,8 @@ class LiveSession(TransportHandler):
 
     def _deliver(self, effect: AgentInput) -> None:
         match effect:
-            case Decode(frame):
-                self._decode(frame)
+            case Decode():
+                self._decode(effect.frame)  # by name, which costs a fifth of a pattern's
             case PressKey(digit):
                 self._press(digit)
             case TakeMessage(message):

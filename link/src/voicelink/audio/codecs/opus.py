@@ -49,8 +49,8 @@ class _Scratch(threading.local):
     def __init__(self) -> None:
         self.pcm = (ctypes.c_int16 * (max(RATES_HZ) * MAX_FRAME_MS // 1000))()
         self.pcm_bytes = memoryview(self.pcm).cast("B")
-        self.packet = ctypes.create_string_buffer(_MAX_PACKET_BYTES)
-        self.packet_bytes = memoryview(self.packet)
+        packet = ctypes.create_string_buffer(_MAX_PACKET_BYTES)
+        self.to_encode = self.pcm, self.pcm_bytes, packet, memoryview(packet)
 
 
 _scratch: Final = _Scratch()
@@ -87,14 +87,14 @@ class OpusEncoder:
         """Return one packet for exactly one frame of `frame_bytes`."""
         if len(pcm) != self.frame_bytes:
             raise ValueError(f"an opus frame is {self.frame_bytes} bytes of PCM16, got {len(pcm)}")
-        scratch = _scratch
-        scratch.pcm_bytes[: len(pcm)] = pcm
+        samples, sample_bytes, packet, packet_bytes = _scratch.to_encode
+        sample_bytes[: len(pcm)] = pcm
         length: int = encoder.libopus_encode(
-            self._encoder.encoder_state, scratch.pcm, self._frame_samples, scratch.packet, _MAX_PACKET_BYTES
+            self._encoder.encoder_state, samples, self._frame_samples, packet, _MAX_PACKET_BYTES
         )
         if length < 0:
             raise CodecError(f"opus cannot encode: {opuslib_next.OpusError(length)}")
-        return bytes(scratch.packet_bytes[:length])
+        return bytes(packet_bytes[:length])
 
 
 class OpusDecoder:

@@ -17,6 +17,8 @@ from voicelink.quic.fast_path.keys import MAX_NUMBER_BYTES, NONCE_BYTES, SAMPLE_
 if TYPE_CHECKING:
     from voicelink.quic.engine import Connection
 
+_EPOCH: Final = Epoch.ONE_RTT
+_PACKET_TYPE: Final = QuicPacketType.ONE_RTT
 _FIXED_BIT: Final = 0x40
 _NUMBER_BYTES: Final = 2
 _SAMPLE: Final = slice(MAX_NUMBER_BYTES - _NUMBER_BYTES, MAX_NUMBER_BYTES - _NUMBER_BYTES + SAMPLE_BYTES)
@@ -54,7 +56,7 @@ class FastSender:
         if is_acking and self._is_ping_due():
             return None
         waiting = self._waiting()
-        if any(type(each.sender) is not QuicStreamSender for each in waiting):
+        if waiting and any(type(each.sender) is not QuicStreamSender for each in waiting):
             return None
         loss = connection._loss
         pending = connection._datagrams_pending
@@ -89,12 +91,12 @@ class FastSender:
             is_ack_eliciting = len(body) > head
             packets.append(
                 QuicSentPacket(
-                    epoch=Epoch.ONE_RTT,
+                    epoch=_EPOCH,
                     in_flight=is_ack_eliciting,
                     is_ack_eliciting=is_ack_eliciting,
                     is_crypto_packet=False,
                     packet_number=connection._packet_number,
-                    packet_type=QuicPacketType.ONE_RTT,
+                    packet_type=_PACKET_TYPE,
                     sent_time=now,
                     sent_bytes=len(datagram),
                     delivery_handlers=handlers,
