@@ -199,11 +199,15 @@ class Endpoint:
     # Datagrams in
 
     def _public_received(self, datagram: bytes, address: Path) -> None:
-        self._count_received(datagram)
+        counters = self.counters
+        counters.datagrams_received += 1
+        counters.bytes_received += len(datagram)
         self._route(datagram, address, None)
 
     def _inner_received(self, datagram: bytes, forwarder: ProxyAddress) -> None:
-        self._count_received(datagram)
+        counters = self.counters
+        counters.datagrams_received += 1
+        counters.bytes_received += len(datagram)
         if not self._trusted_proxies.has(forwarder):
             if not (self._trusted_proxies.may_probe(forwarder) and self._answer_probe(datagram, forwarder)):
                 self.counters.untrusted_source += 1
@@ -432,16 +436,13 @@ class Endpoint:
             connection.flush()
 
     def _transmit(self, socket: UdpSocket, datagram: bytes, address: Path) -> None:
-        self.counters.datagrams_sent += 1
-        self.counters.bytes_sent += len(datagram)
+        counters = self.counters
+        counters.datagrams_sent += 1
+        counters.bytes_sent += len(datagram)
         socket.send(datagram, address)
 
     def _send_failed(self) -> None:
         self.counters.send_errors += 1
-
-    def _count_received(self, datagram: bytes) -> None:
-        self.counters.datagrams_received += 1
-        self.counters.bytes_received += len(datagram)
 
     def _now(self) -> float:
         return self._running_loop().time()

@@ -64,7 +64,7 @@ class ControlReader:
                 return messages, message
             if message is not None:
                 messages.append(message)
-        return messages, _cut_short(self._reader, self._is_ended and not self.has_more)
+        return messages, _cut_short(self._reader) if self._is_ended and not self.has_more else None
 
 
 class UnidirectionalReader:
@@ -114,8 +114,8 @@ class UnidirectionalReader:
             if isinstance(frame, Malformed):
                 return frames, frame
             frames.append(frame)
-        return frames, _cut_short(self._reader, self.is_done)
+        return frames, _cut_short(self._reader) if self.is_done else None
 
 
-def _cut_short(reader: LengthPrefixedReader, is_ended: bool) -> Malformed | None:
-    return Malformed("a stream ended within a length-prefixed body") if is_ended and reader.has_partial else None
+def _cut_short(reader: LengthPrefixedReader) -> Malformed | None:
+    return Malformed("a stream ended within a length-prefixed body") if reader.has_partial else None

@@ -213,15 +213,16 @@ class WebTransport:
         handler = self._handler
         if handler is None:
             return
+        if isinstance(event, StreamData):
+            handler.bytes_received(len(event.data))
+            if self._handler is None:
+                return
+            if event.is_unidirectional:
+                self._unidirectional_received(event)
+            else:
+                self._control_received(event)
+            return
         match event:
-            case StreamData():
-                handler.bytes_received(len(event.data))
-                if self._handler is None:
-                    return
-                if event.is_unidirectional:
-                    self._unidirectional_received(event)
-                else:
-                    self._control_received(event)
             case DatagramReceived(data=data):
                 handler.bytes_received(len(data))
                 if self._handler is not None:

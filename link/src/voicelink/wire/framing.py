@@ -119,12 +119,9 @@ def decode_varint(data: bytes | bytearray, offset: int = 0) -> tuple[int, int] |
     first = data[offset]
     if first < 1 << 6:
         return first, offset + 1
-    size_bits = first >> 6
-    end = offset + (1 << size_bits)
+    if first < 2 << 6 and offset + 1 < size:
+        return (first & 0x3F) << 8 | data[offset + 1], offset + 2
+    end = offset + (1 << (first >> 6))
     if end > size:
         return None
-    return int.from_bytes(data[offset:end], "big") & _VALUE_BITS[size_bits], end
-
-
-_VALUE_BITS = [(1 << bits) - 1 for bits in (6, 14, 30, 62)]
-"""Of a varint, by its two highest bits."""
+    return int.from_bytes(data[offset:end], "big") & ((1 << 8 * (end - offset) - 2) - 1), end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
 from aioquic._buffer import Buffer
@@ -25,6 +26,7 @@ _FIXED_BIT: Final = 0x40
 _SPIN_BIT: Final = 0x20
 _RESERVED_AND_KEY_PHASE_BITS: Final = 0x18 | 0x04
 _MAX_VARINT: Final = (1 << 62) - 1
+_four_bytes: Final = Struct("!I").unpack_from
 
 _PADDING: Final = int(QuicFrameType.PADDING)
 _PING: Final = int(QuicFrameType.PING)
@@ -108,7 +110,7 @@ class FastReceiver:
             return False
         number_bytes = (first & 3) + 1
         end = number_at + number_bytes
-        truncated = int.from_bytes(data[number_at:end], "big") ^ int.from_bytes(mask[1 : 1 + number_bytes], "big")
+        truncated = (_four_bytes(data, number_at)[0] ^ _four_bytes(mask, 1)[0]) >> 32 - 8 * number_bytes
         space = self._space
         number = _packet_number(truncated, 1 << 8 * number_bytes, space.expected_packet_number)
         header = b"%c%b%b" % (first, self._cid, truncated.to_bytes(number_bytes, "big"))
