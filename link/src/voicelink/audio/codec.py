@@ -128,14 +128,15 @@ class FrameEncoder:
 
     def push(self, pcm: bytes) -> list[tuple[int, bytes]]:
         """Take any length of PCM16 and return (timestamp, payload) of every complete frame that is worth sending."""
-        self._pending += self._resampler.push(pcm)
+        pending, frame_bytes = self._pending, self._frame_bytes
+        pending += self._resampler.push(pcm)
         frames = []
-        while len(self._pending) >= self._frame_bytes:
-            payload = self._encode(bytes(self._pending[: self._frame_bytes]))
-            del self._pending[: self._frame_bytes]
+        for end in range(frame_bytes, len(pending) + 1, frame_bytes):
+            payload = self._encode(bytes(pending[end - frame_bytes : end]))
             if payload is not None:
                 frames.append((self.timestamp, payload))
             self.timestamp += FRAME_TICKS
+        del pending[: len(pending) // frame_bytes * frame_bytes]
         return frames
 
     def flush(self) -> list[tuple[int, bytes]]:

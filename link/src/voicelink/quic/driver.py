@@ -95,10 +95,11 @@ class Driver:
         if self._is_dispatching:
             return
         self._is_dispatching = True
+        next_event = self._quic.next_event
         try:
-            while self._host is not None and (event := self._quic.next_event()) is not None:
+            while (host := self._host) is not None and (event := next_event()) is not None:
                 try:
-                    self._host.event_received(event)
+                    host.event_received(event)
                 except Exception:
                     if not self._fault_found():
                         raise

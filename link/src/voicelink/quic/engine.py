@@ -405,8 +405,8 @@ class Connection(QuicConnection):
         if self._is_steady and not self._is_steady_sending_due(now):
             self._pacing_at = None
             return []
-        if self._handshake_confirmed and self._space is not None:
-            self._acks.on_sending(self._space, now)
+        if self._handshake_confirmed:
+            self._acks.on_sending(self._loss.spaces[-1], now)
         allowed = self._minimum_window.allowed_bytes(self._next_datagram_bytes(), now)
         if allowed:
             window = self._loss.open_window(max(allowed, self._max_datagram_size))

@@ -61,7 +61,7 @@ class UplinkScheduler:
         while waiting and self._left_s > 0:
             backlog = waiting.popleft()
             backlog.step()
-            if len(backlog):
+            if backlog.waiting:
                 waiting.append(backlog)
         if waiting:
             self._wake()
@@ -75,16 +75,13 @@ class Backlog:
         self._perform = perform
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._effects: deque[AgentInput] = deque()
-
-    def __len__(self) -> int:
-        """How many frames and other effects wait."""
-        return len(self._effects)
+        self.waiting: deque[AgentInput] = deque()
+        """Frames and other effects that are not due yet."""
 
     def is_due(self, effect: AgentInput) -> bool | None:
         """Whether the effect may be carried out now; false if it waits, `None` if there is no room for it."""
-        effects = self._effects
-        if not effects and self._scheduler.has_time:
+        waiting = self.waiting
+        if not waiting and self._scheduler.has_time:
             if not isinstance(effect, Decode):
                 self._scheduler.spent(0)
             return True
@@ -92,16 +89,16 @@ class Backlog:
         if self._bytes + size > self._max_bytes:
             return None
         self._bytes += size
-        effects.append(effect)
-        if len(effects) == 1:
+        waiting.append(effect)
+        if len(waiting) == 1:
             self._scheduler.wait(self)
         return False
 
     def step(self) -> None:
         """Carry out the first effect that waits."""
-        if not self._effects:
+        if not self.waiting:
             return
-        effect = self._effects.popleft()
+        effect = self.waiting.popleft()
         self._bytes -= _size(effect)
         if not isinstance(effect, Decode):
             self._scheduler.spent(0)
@@ -113,7 +110,7 @@ class Backlog:
 
     def clear(self) -> None:
         """Forget what waits."""
-        self._effects.clear()
+        self.waiting.clear()
         self._bytes = 0
 
     def close(self) -> None:

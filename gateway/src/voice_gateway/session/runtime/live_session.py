@@ -227,7 +227,7 @@ class LiveSession(TransportHandler):
     @property
     def is_behind(self) -> bool:
         """Whether audio that arrived waits to be decoded, and more than a few seconds of it."""
-        return len(self._backlog) >= FRAMES_BEHIND
+        return len(self._backlog.waiting) >= FRAMES_BEHIND
 
     def message_received(self, message: ClientMessage) -> None:
         if self._recorder is not None:
@@ -247,7 +247,7 @@ class LiveSession(TransportHandler):
         counters.frames_received += 1
         counters.bytes_received += len(frame.payload)
         frames = uplink.frames
-        effects = self.session.audio_received(frame, now, len(self._backlog))
+        effects = self.session.audio_received(frame, now, len(self._backlog.waiting))
         if uplink.frames == frames:
             counters.frames_dropped += 1
         elif frames:

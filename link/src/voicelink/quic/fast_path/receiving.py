@@ -26,6 +26,8 @@ _FIXED_BIT: Final = 0x40
 _SPIN_BIT: Final = 0x20
 _RESERVED_AND_KEY_PHASE_BITS: Final = 0x18 | 0x04
 _MAX_VARINT: Final = (1 << 62) - 1
+_ONE_BYTE: Final = 0x40
+"""Varints below it have one byte, which says their value."""
 _four_bytes: Final = Struct("!I").unpack_from
 
 _PADDING: Final = int(QuicFrameType.PADDING)
@@ -168,7 +170,9 @@ class FastReceiver:
                 kind = payload[offset]
                 start = offset = offset + 1
                 if kind & 0xF8 == _STREAM:
-                    stream_id, offset = _varint(payload, offset)
+                    stream_id, offset = payload[offset], offset + 1
+                    if stream_id >= _ONE_BYTE:
+                        stream_id, offset = _varint(payload, start)
                     position = 0
                     if kind & _OFFSET:
                         position, offset = _varint(payload, offset)
@@ -289,7 +293,7 @@ def _packet_number(truncated: int, window: int, expected: int) -> int:
 def _varint(data: bytes, offset: int) -> tuple[int, int]:
     """Return a variable-length integer and the offset behind it, which is beyond the end if it was cut short."""
     first = data[offset]
-    if first < 0x40:
+    if first < _ONE_BYTE:
         return first, offset + 1
     if first < 0x80:
         return (first & 0x3F) << 8 | data[offset + 1], offset + 2

@@ -134,8 +134,11 @@ class FastSender:
         body.append(_ACK)
         if len(space.ack_queue) == 1:
             only = space.ack_queue[0]
-            for value in (only.stop - 1, delay, 0, only.stop - 1 - only.start):
-                _put_varint(body, value)
+            largest = only.stop - 1
+            _put_varint(body, largest)
+            _put_varint(body, delay)
+            body.append(0)
+            _put_varint(body, largest - only.start)
         else:
             buf = Buffer(capacity=room)
             push_ack_frame(buf, space.ack_queue, delay, room - 1)
