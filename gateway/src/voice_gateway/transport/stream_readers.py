@@ -114,7 +114,7 @@ class UnidirectionalReader:
             if isinstance(frame, Malformed):
                 return frames, frame
             frames.append(frame)
-        return frames, _cut_short(self._reader) if self.is_done else None
+        return frames, _cut_short(self._reader) if self._is_ended and not self.has_more else None
 
 
 def _cut_short(reader: LengthPrefixedReader) -> Malformed | None:

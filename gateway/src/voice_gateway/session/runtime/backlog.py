@@ -29,19 +29,15 @@ class UplinkScheduler:
     """
 
     def __init__(self) -> None:
-        self._left_s = SLICE_S
+        self.left_s = SLICE_S
+        """How many seconds of audio may still be decoded in this turn of the loop."""
         self._waiting: deque[Backlog] = deque()
         self._is_due = False
 
-    @property
-    def has_time(self) -> bool:
-        """Whether more audio may be decoded in this turn of the loop."""
-        return self._left_s > 0
-
     def spent(self, audio_s: float) -> None:
         """So much audio was decoded. While little was, turns need not be distinguished."""
-        self._left_s -= max(audio_s, SHORTEST_S)
-        if self._left_s <= 0:
+        self.left_s -= audio_s if audio_s > SHORTEST_S else SHORTEST_S
+        if self.left_s <= 0:
             self._wake()
 
     def wait(self, backlog: Backlog) -> None:
@@ -56,9 +52,9 @@ class UplinkScheduler:
 
     def _turn(self) -> None:
         self._is_due = False
-        self._left_s = SLICE_S
+        self.left_s = SLICE_S
         waiting = self._waiting
-        while waiting and self._left_s > 0:
+        while waiting and self.left_s > 0:
             backlog = waiting.popleft()
             backlog.step()
             if backlog.waiting:
@@ -81,7 +77,7 @@ class Backlog:
     def is_due(self, effect: AgentInput) -> bool | None:
         """Whether the effect may be carried out now; false if it waits, `None` if there is no room for it."""
         waiting = self.waiting
-        if not waiting and self._scheduler.has_time:
+        if not waiting and self._scheduler.left_s > 0:
             if not isinstance(effect, Decode):
                 self._scheduler.spent(0)
             return True
@@ -103,10 +99,6 @@ class Backlog:
         if not isinstance(effect, Decode):
             self._scheduler.spent(0)
         self._perform(effect)
-
-    def spent(self, audio_s: float) -> None:
-        """So much audio was decoded."""
-        self._scheduler.spent(audio_s)
 
     def clear(self) -> None:
         """Forget what waits."""

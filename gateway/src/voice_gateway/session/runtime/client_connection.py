@@ -40,21 +40,24 @@ class ClientConnection(TransportHandler):
         return self._handler is not None and self._handler.is_behind
 
     def bytes_received(self, count: int) -> None:
-        fault = self.rate_limiter.count_bytes(count)
-        if fault is not None:
-            self.malformed_received(fault)
+        limiter = self.rate_limiter
+        exceeded = limiter.uplink.count_bytes(count, limiter.clock())
+        if exceeded is not None:
+            self.malformed_received(limiter.fault(exceeded))
 
     def message_received(self, message: ClientMessage) -> None:
-        fault = self.rate_limiter.message()
-        if fault is not None:
-            self.malformed_received(fault)
+        limiter = self.rate_limiter
+        exceeded = limiter.uplink.message(limiter.clock())
+        if exceeded is not None:
+            self.malformed_received(limiter.fault(exceeded))
         elif self._handler is not None:
             self._handler.message_received(message)
 
     def audio_received(self, frame: AudioFrame) -> None:
-        fault = self.rate_limiter.message()
-        if fault is not None:
-            self.malformed_received(fault)
+        limiter = self.rate_limiter
+        exceeded = limiter.uplink.message(limiter.clock())
+        if exceeded is not None:
+            self.malformed_received(limiter.fault(exceeded))
         elif self._handler is not None:
             self._handler.audio_received(frame)
 

@@ -11,29 +11,19 @@ from voicelink.wire import CloseCode, Malformed
 
 
 class ConnectionRateLimiter:
-    """Ask it about all that arrives; `clock` is the event loop's."""
+    """Ask `uplink` about all that arrives, at the time of `clock`, the event loop's; `fault` counts what it answers."""
 
     def __init__(
         self,
         principal: Principal,
-        of: PrincipalRateLimiter,
+        uplink: PrincipalRateLimiter,
         clock: Callable[[], float],
         counters: SessionCounters,
     ) -> None:
         self.principal = principal
-        self._rate_limiter = of
-        self._clock = clock
+        self.uplink = uplink
+        self.clock = clock
         self._counters = counters
-
-    def count_bytes(self, count: int) -> Malformed | None:
-        """So much arrived; the answer is why it is too much."""
-        exceeded = self._rate_limiter.count_bytes(count, self._clock())
-        return None if exceeded is None else self.fault(exceeded)
-
-    def message(self) -> Malformed | None:
-        """A control message or an audio frame arrived."""
-        exceeded = self._rate_limiter.message(self._clock())
-        return None if exceeded is None else self.fault(exceeded)
 
     def fault(self, exceeded: LimitExceeded) -> Malformed:
         """Count a limit that the caller has reached, and say so."""

@@ -424,7 +424,7 @@ class LiveSession(TransportHandler):
             self._run(self.session.malformed_received(audio))
             return
         audio_s = len(audio) / self._bytes_per_s
-        self._backlog.spent(audio_s)
+        self._services.uplinks.spent(audio_s)
         exceeded = self._media_rate_limiter.take(audio_s, self._loop.time())
         if exceeded is not None:
             self._run(self.session.malformed_received(self._connection.rate_limiter.fault(exceeded)))

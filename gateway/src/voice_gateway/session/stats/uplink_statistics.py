@@ -83,8 +83,10 @@ class UplinkStatistics:
         self._last_arrival = now
         self._last_timestamp = timestamp
         offset = math.floor(transit_ms - self._first_transit_ms + 0.5)
-        if not _EARLIEST_MS <= offset <= _LATEST_MS:
-            offset = _EARLIEST_MS if offset < 0 else _LATEST_MS
+        if offset > _LATEST_MS:
+            offset = _LATEST_MS
+        elif offset < _EARLIEST_MS:
+            offset = _EARLIEST_MS
         self._transits[offset] = self._transits.get(offset, 0) + 1
 
     def summary(self) -> UplinkSummary:
