@@ -240,6 +240,8 @@ class Connection(QuicConnection):
         """Whether nothing is due but ACK, STREAM and DATAGRAM frames; what makes another due clears it at once."""
         self._has_stream_data = False
         """While steady: whether a stream may have something to send."""
+        self._steady_idle_timeout_s = 0.0
+        """While steady: the idle timeout, which changes with the round trip alone, and so with ACK frames."""
         self._fast_receiver: FastReceiver | None = None
         self._fast_sender: FastSender | None = None
 
@@ -519,6 +521,7 @@ class Connection(QuicConnection):
         if not self._is_steady:
             return
         self._has_stream_data = bool([stream for stream in self._streams_queue if self._has_data(stream)])
+        self._steady_idle_timeout_s = self._idle_timeout()
         pair = self._cryptos[tls.Epoch.ONE_RTT]
         receiving, sending = Keys.of(pair.recv), Keys.of(pair.send)
         self._fast_receiver = self._fast_sender = None
@@ -1184,6 +1187,7 @@ class Connection(QuicConnection):
             space=space,
         )
         self._follow_ack(before, space, now)
+        self._steady_idle_timeout_s = self._idle_timeout()
 
     def _check_ack(self, largest: int, more_ranges: int, epoch: tls.Epoch, frame_type: int) -> None:
         if largest > self._loss.largest_sent.get(epoch, -1):

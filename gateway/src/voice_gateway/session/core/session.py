@@ -21,6 +21,7 @@ from voice_gateway.agent.base import (
     PartialTranscript,
     RecordingConsent,
     Reply,
+    ReplyAudio,
     ReplyText,
     SendAppMessage,
     StateChanged,
@@ -224,7 +225,7 @@ class Session:
 
     def agent_emitted(self, event: AgentEvent, now: float) -> Sequence[Effect]:
         """Take an event of the agent."""
-        if self.state in (SessionState.NEW, SessionState.CLOSED) or self._closing.is_agent_finished:
+        if self._machine.current in _NOT_IN_OPERATION or self._closing.is_agent_finished:
             return NOTHING
         self._closing.agent_emitted(now)
         effects = self._follow(event, now)
@@ -232,7 +233,7 @@ class Session:
 
     def operator_asked(self, action: OperatorAction, now: float) -> Sequence[Effect] | str:
         """Do what an operator asks, or return why that cannot be."""
-        if self.state in (SessionState.NEW, SessionState.CLOSED):
+        if self._machine.current in _NOT_IN_OPERATION:
             return "the session has ended, or has not begun"
         if isinstance(action, HangUp):  # also while its last answer is played
             return self._hang_up(action.reason)
@@ -249,6 +250,8 @@ class Session:
         return (*self.turns.follow(StopReply(), now, None, True), SayAgain(action.text), *self._save())
 
     def _follow(self, event: AgentEvent, now: float) -> Sequence[Effect]:
+        if isinstance(event, ReplyAudio):
+            return (*self.turns.add_audio(event.pcm, now), *self._save())
         fault = _too_large(event)
         if fault is not None:
             return self._fault(CloseCode.AGENT_FAILED, fault)
@@ -574,6 +577,7 @@ def _too_long(event: AgentEvent) -> str | None:
     return None
 
 
+_NOT_IN_OPERATION: Final = (SessionState.NEW, SessionState.CLOSED)
 _LONGEST_TEXT: Final = 16_000
 """Characters, of four bytes at most, that fit into a control message."""
 _HIGHEST: Final = (1 << 62) - 1

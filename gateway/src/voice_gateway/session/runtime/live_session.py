@@ -21,6 +21,7 @@ from voice_gateway.agent.base import (
     FinalTranscript,
     RecordingConsent,
     Reply,
+    ReplyAudio,
     ReplyText,
     SessionView,
     ToolBegan,
@@ -500,6 +501,9 @@ class LiveSession(TransportHandler):
         )
 
     def _emit(self, event: AgentEvent) -> None:
+        if isinstance(event, ReplyAudio):  # deadlines only move away from it, so the timer is left alone
+            self._run(self.session.agent_emitted(event, self._loop.time()))
+            return
         if isinstance(event, FinalTranscript):
             self._services.counters.turns += 1
             self._report_turns()

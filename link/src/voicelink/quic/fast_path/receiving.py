@@ -66,7 +66,6 @@ class FastReceiver:
         "_connection",
         "_decrypt",
         "_endable",
-        "_idle_timeout_s",
         "_iv",
         "_key_phase",
         "_mask",
@@ -89,7 +88,6 @@ class FastReceiver:
         self._iv = keys.iv
         self._key_phase = connection._cryptos[Epoch.ONE_RTT].recv.key_phase << 2
         self._space = connection._spaces[Epoch.ONE_RTT]
-        self._idle_timeout_s = connection._idle_timeout()  # changes with the round trip, which ACK frames measure
         self._max_datagram_frame_size = connection._configuration.max_datagram_frame_size or 0
         self._endable = tuple(each for each in connection._streams_queue if each.receiver.is_finished)
 
@@ -133,7 +131,7 @@ class FastReceiver:
         except QuicConnectionError as error:
             connection.close(error.error_code, error.frame_type, error.reason_phrase)
             return True
-        connection._close_at = now + self._idle_timeout_s
+        connection._close_at = now + connection._steady_idle_timeout_s
         connection._ack_eliciting_sent_since_receipt = False
         if number > newest:
             space.largest_received_packet = number
@@ -277,7 +275,6 @@ class FastReceiver:
     def _acknowledged(self, delay: int, ranges: AckedRanges, now: float) -> None:
         connection = self._connection
         connection._take_ack(ranges, delay, now)
-        self._idle_timeout_s = connection._idle_timeout()
         for stream in self._endable:
             if stream.sender.is_finished:
                 connection._is_steady = False  # it is discarded with the next packet

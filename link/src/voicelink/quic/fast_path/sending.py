@@ -61,7 +61,7 @@ class FastSender:
         loss = connection._loss
         pending = connection._datagrams_pending
         room = connection._max_datagram_size - self._header_bytes - TAG_BYTES
-        flight = loss.congestion_window - loss.bytes_in_flight
+        flight = loss.congestion_window - loss.bytes_in_flight if waiting or pending else 0
         packets: list[QuicSentPacket] = []
         datagrams: list[tuple[bytes, Any]] = []
         connection._pacing_at = None
@@ -198,7 +198,7 @@ class FastSender:
         for packet in packets:
             connection._loss.on_packet_sent(packet=packet, space=self._space)
             if packet.is_ack_eliciting and not connection._ack_eliciting_sent_since_receipt:
-                connection._close_at = now + connection._idle_timeout()
+                connection._close_at = now + connection._steady_idle_timeout_s
                 connection._ack_eliciting_sent_since_receipt = True
             self._path.bytes_sent += packet.sent_bytes
 

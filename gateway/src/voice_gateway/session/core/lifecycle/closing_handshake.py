@@ -24,6 +24,9 @@ class ClosingState(Enum):
     """Nothing is left to wait for."""
 
 
+_AGENT_FINISHED = (ClosingState.PLAYING, ClosingState.DONE)
+
+
 class ClosingStep(Enum):
     """What the session does next for the handshake."""
 
@@ -66,7 +69,7 @@ class ClosingHandshake:
     @property
     def is_agent_finished(self) -> bool:
         """Whether nothing more is expected of the agent."""
-        return self._state in (ClosingState.PLAYING, ClosingState.DONE)
+        return self._state in _AGENT_FINISHED
 
     def is_past_end(self, sequence: int) -> bool:
         """Whether the caller's `bye` does not count an uplink frame of this number."""

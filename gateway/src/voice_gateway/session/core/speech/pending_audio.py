@@ -27,16 +27,19 @@ class PendingAudio:
 
     def take(self, byte_count: int) -> bytes:
         """Remove and return the next bytes, or all there are if those are fewer."""
-        parts: list[bytes] = []
         wanted = min(byte_count, self._byte_count)
         self._byte_count -= wanted
+        pieces = self._pieces
+        if pieces and not self._at and len(pieces[0]) == wanted:  # as it was given, by an agent that speaks as it makes
+            return pieces.popleft()
+        parts: list[bytes] = []
         while wanted:
-            piece = self._pieces[0]
+            piece = pieces[0]
             part = piece[self._at : self._at + wanted]
             parts.append(part)
             wanted -= len(part)
             self._at += len(part)
             if self._at == len(piece):
-                self._pieces.popleft()
+                pieces.popleft()
                 self._at = 0
         return parts[0] if len(parts) == 1 else b"".join(parts)

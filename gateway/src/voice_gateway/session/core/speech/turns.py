@@ -12,7 +12,6 @@ from voice_gateway.agent.base import (
     PartialTranscript,
     PlaybackFinished,
     Reply,
-    ReplyAudio,
     ReplyEnded,
     ReplyText,
     StateChanged,
@@ -71,7 +70,7 @@ class Turns:
     def follow(
         self, event: AgentEvent, now: float, through_sequence: int | None, is_attached: bool
     ) -> Sequence[Effect]:
-        """Take an event of the agent; `through_sequence` is the last frame that a final transcript includes.
+        """Take an event of the agent but audio; `through_sequence` is the last frame that a final transcript includes.
 
         While no caller `is_attached`, answers are held until one is back, and go into the record.
         """
@@ -94,14 +93,16 @@ class Turns:
                 return self._reply(text, is_attached, now)
             case ReplyText(text):
                 return self._reword(text)
-            case ReplyAudio(pcm):
-                utterance_id = self._utterances.speaking
-                spoken = self._utterances.add(pcm, now)
-                return self._speak(utterance_id, spoken, now) if utterance_id is not None and spoken else NOTHING
             case ReplyEnded():
                 self.latencies.reply_ended(now)
                 return self.end_reply()
         return NOTHING
+
+    def add_audio(self, pcm: bytes, now: float) -> Sequence[Effect]:
+        """Take audio of the answer that the agent is making, the most frequent of its events."""
+        utterance_id = self._utterances.speaking
+        spoken = self._utterances.add(pcm, now)
+        return self._speak(utterance_id, spoken, now) if utterance_id is not None and spoken else NOTHING
 
     def end_reply(self) -> Sequence[Effect]:
         """The agent has made all of its answer."""
