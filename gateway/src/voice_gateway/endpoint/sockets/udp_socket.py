@@ -34,7 +34,7 @@ class UdpSocket(asyncio.DatagramProtocol):
     def __init__(self, received: Callable[[bytes, Any], None], send_failed: Callable[[], None]) -> None:
         self._received = received
         self._send_failed = send_failed
-        self.datagram_received = received  # type: ignore[method-assign]  # asyncio's protocol, a call less for each
+        self.datagram_received = received  # type: ignore[assignment,method-assign]  # a call less for each
         self._transport: asyncio.DatagramTransport | None = None
         self._wildcard: socket.socket | None = None
         self._stop_reading: Callable[[], object] = lambda: None

@@ -125,8 +125,8 @@ class FastSender:
         connection = self._connection
         if not connection._has_stream_data:
             return []
-        streams = [each for each in connection._streams_queue if not each.sender.buffer_is_empty]
-        return [each for each in streams if connection._has_data(each)]
+        has_data = connection._has_data
+        return [each for each in connection._streams_queue if not each.sender.buffer_is_empty and has_data(each)]
 
     def _put_ack(self, body: bytearray, handlers: _Handlers, room: int, now: float) -> None:
         connection, space = self._connection, self._space
