@@ -63,6 +63,7 @@ DELIVERY_DEADLINE_S: Final = 10.0
 DELIVERY_PROBE_TIMEOUTS: Final = 6
 """And how long in probe timeouts of the path, where that is longer: it may lose what is sent several times."""
 DELIVERY_POLL_S: Final = 0.02
+_DATA: Final = (StreamData, DatagramReceived)
 
 
 class VoiceOverWebTransport:
@@ -426,12 +427,6 @@ class _Sessions:
         self._deadline = connection.loop.call_later(SESSION_DEADLINE_S, self._expect_session)
 
     def event_received(self, event: QuicEvent) -> None:
-        data = self._layer.plain_data(event)
-        if data is not None:  # nearly all events bring it
-            transport = self._transports.get(data.session_id)
-            if transport is not None:
-                transport.received(data)
-            return
         if isinstance(event, PeerMoved):
             for transport in list(self._transports.values()):
                 transport.moved(peer_name(event.address))
@@ -448,11 +443,12 @@ class _Sessions:
             transport.lost(reason)
 
     def _handle(self, event: WebTransportEvent) -> None:
+        if isinstance(event, _DATA):  # nearly all are
+            transport = self._transports.get(event.session_id)
+            if transport is not None:
+                transport.received(event)
+            return
         match event:
-            case StreamData(session_id=session_id) | DatagramReceived(session_id=session_id):
-                transport = self._transports.get(session_id)
-                if transport is not None:
-                    transport.received(event)
             case SessionRequested(session_id=session_id) if not self._connection.quic.is_confirmed:
                 # early data may be a replay: a session must not be made twice (RFC 8470 section 3)
                 self._unproven[session_id] = event

@@ -217,7 +217,7 @@ class WebTransportLayer:
 
     def handle_event(self, event: quic_events.QuicEvent) -> list[WebTransportEvent]:
         """Take a QUIC event, and return what it means for sessions and streams."""
-        plain = self.plain_data(event)
+        plain = self._plain_data(event)
         if plain is not None:
             return [plain]
         if isinstance(event, quic_events.StreamDataReceived) and event.stream_id not in self._streams:
@@ -248,11 +248,8 @@ class WebTransportLayer:
                 answers += self._peer_stopped(stream_id, code)
         return answers
 
-    def plain_data(self, event: quic_events.QuicEvent) -> StreamData | DatagramReceived | None:
-        """Take what only passes HTTP/3 by: more of a stream, or a datagram, of an open session.
-
-        `None`, and nothing changed, for any other event, which `handle_event` takes.
-        """
+    def _plain_data(self, event: quic_events.QuicEvent) -> StreamData | DatagramReceived | None:
+        """Take what only passes HTTP/3 by: more of a stream, or a datagram, of an open session; `None` for other."""
         if self._waiting or self._h3.is_done:
             return None
         if type(event) is quic_events.StreamDataReceived:
