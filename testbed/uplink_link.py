@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import heapq
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Final
 
+from testbed.simnet.links import Direction
 from voice_client.uplink.sender import Outgoing, UplinkCounters, UplinkSender
 from voice_gateway.transport.uplink.reassembler import UplinkReassembler
 from voicelink.audio.frames import FRAME_S
 from voicelink.wire import AudioFrame, Codec, Malformed, UplinkMode, UplinkReport, decode_uplink_report
 
+QUIC_BYTES: Final = 32
+"""What QUIC adds to a datagram, beside IP and UDP."""
 LinkModel = Callable[[float, bool], list[float]]
 """For a datagram sent at that time, upwards or not: after how long each of its copies arrives."""
 
@@ -28,6 +33,8 @@ class UplinkOverLink:
     mode: UplinkMode = UplinkMode.HYBRID
     limit_s: float | None = None
     stream_delay_s: float = 0.150
+    bottleneck: Direction | None = None
+    """What datagrams upwards pass before the link."""
     now: float = 100.0
     delivered: list[tuple[float, AudioFrame]] = field(default_factory=list)
     made_at: dict[int, float] = field(default_factory=dict)
@@ -42,6 +49,7 @@ class UplinkOverLink:
         self._events: list[tuple[float, int, str, object]] = []
         self._order = count()
         self._stream_free_at = 0.0
+        self._rng = random.Random(0)
 
     def say(self, frames: int, at: float | None = None, byte_count: int = 60) -> None:
         """So many frames more, one each 20 ms."""
@@ -99,8 +107,15 @@ class UplinkOverLink:
                 self._send("audio", each, is_up=True)
 
     def _send(self, kind: str, datagram: bytes, is_up: bool) -> None:
-        for delay_s in self.link_model(self.now, is_up):
-            self._at(self.now + delay_s, kind, datagram)
+        for left_at in self._leaves_at(len(datagram)) if is_up else [self.now]:
+            for delay_s in self.link_model(self.now, is_up):
+                self._at(left_at + delay_s, kind, datagram)
+
+    def _leaves_at(self, byte_count: int) -> list[float]:
+        if self.bottleneck is None:
+            return [self.now]
+        leaves_at = self.bottleneck.carry(self.now, byte_count + QUIC_BYTES, self._rng)
+        return [] if isinstance(leaves_at, str) else leaves_at
 
     def _at(self, when: float, kind: str, what: object) -> None:
         heapq.heappush(self._events, (when, next(self._order), kind, what))

@@ -179,6 +179,7 @@ SANS_IO = [
     "client/python/src/voice_client/audio/playback.py",
     "client/python/src/voice_client/transport/webtransport/progress.py",
     "client/python/src/voice_client/uplink/redundancy.py",
+    "client/python/src/voice_client/uplink/repeat_limit.py",
     "client/python/src/voice_client/call/report.py",
     "client/python/src/voice_client/uplink/round_trip.py",
     "client/python/src/voice_client/transport/target.py",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from bench.uplink.conditions import CONDITIONS
+from bench.uplink.simulated import place_call as place_measured_call
 from testbed.calls.network_faults import nothing
 from testbed.calls.simulated_cluster import Plan
 from testbed.simnet.links import Burst, Profile
@@ -36,3 +38,13 @@ def test_the_agent_hears_every_sample_that_was_said_though_bursts_are_lost(
     )
     assert sim.trace.counts["lost"] >= 10
     assert_is_whole(outcome)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_hybrid_call_over_64_kbit_s_is_about_as_late_as_one_stream(seed: int) -> None:
+    """There each frame has room once: repeats filled the queue of 2 s."""
+    narrow = next(each for each in CONDITIONS if each.name == "64 kbit/s")
+    hybrid, stream = (place_measured_call(narrow, mode, seed, 10.0) for mode in ("hybrid", "one stream"))
+    assert hybrid.delivered_percent == stream.delivered_percent == 100
+    assert hybrid.late_by(50) < stream.late_by(50) + 60
+    assert hybrid.late_by(100) < 500

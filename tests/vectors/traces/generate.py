@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from testbed.simnet.links import Direction, Profile
 from testbed.uplink_link import LinkModel, UplinkOverLink
 from tests.vectors.traces.players import PLAYERS, Step, Trace
+from voice_client.uplink.redundancy import Redundancy
 from voice_client.uplink.sender import Outgoing, UplinkSender
 from voicelink.wire import AudioFrame, Malformed, UplinkReport
 
@@ -57,9 +60,21 @@ def _dark(begin_s: float, end_s: float) -> LinkModel:
     return lambda at, is_up: [] if begin_s <= at - 100.0 < end_s else [ONE_WAY_S]
 
 
-def _sender(what: str, weather: LinkModel, frames: int, *, limit_ms: int | None = None, byte_count: int = 60) -> Trace:
+NARROW = Profile(delay_s=0.0, rate_bytes_s=8_000, queue_bytes=16_000)
+"""64 kbit/s: enough for a frame once, and not with a repeat."""
+
+
+def _sender(
+    what: str,
+    weather: LinkModel,
+    frames: int,
+    *,
+    limit_ms: int | None = None,
+    byte_count: int = 60,
+    bottleneck: Profile | None = None,
+) -> Trace:
     limit_s = None if limit_ms is None else limit_ms / 1000
-    link = UplinkOverLink(weather, limit_s=limit_s)
+    link = UplinkOverLink(weather, limit_s=limit_s, bottleneck=None if bottleneck is None else Direction(bottleneck))
     recorder = _Recorder(link.sender, link.now)
     link.sender = recorder  # type: ignore[assignment]  # it stands in for the sender
     link.say(frames, byte_count=byte_count)
@@ -89,19 +104,29 @@ def senders() -> list[Trace]:
         _sender("four of ten datagrams are lost", _lossy(2, 0.4), 60),
         _sender("nothing gets through for 0.7 s", _dark(0.4, 1.1), 80),
         _sender("the deadline mode gives up frames older than 200 ms", _dark(0.3, 1.0), 60, limit_ms=200),
+        _sender("the link carries each frame once", _lossy(4, 0.0), 150, bottleneck=NARROW),
+        _sender("nothing is known of the path for 0.8 s", _dark(0.0, 0.8), 60),
         _sender("large frames use up the token bucket for repairs", _lossy(3, 0.3), 60, byte_count=600),
         rejected,
     ]
 
 
-def _reports(what: str, loss: list[float]) -> Trace:
-    rng = random.Random(what)
+def _reports(
+    what: str,
+    loss: list[float],
+    queued_ms: Callable[[int, int], float] = lambda at_ms, repeats: 0.0,
+    loss_per_repeat: float = 0.0,
+) -> Trace:
+    """A report each 40 ms, of two datagrams; `queued_ms` of their round trip is a queue, by time and repeats."""
+    rng, redundancy = random.Random(what), Redundancy()
     sent = received = 0
     steps: list[Step] = []
     for index, share in enumerate(loss):
         sent += 2
-        received += sum(rng.random() >= share for _ in range(2))
-        steps.append([index * 40, "observe", sent, received])
+        received += sum(rng.random() >= share + loss_per_repeat * redundancy.repeats for _ in range(2))
+        at_ms, rtt_ms = index * 40, 60.0 + queued_ms(index * 40, redundancy.repeats)
+        steps.append([at_ms, "observe", sent, received, rtt_ms])
+        redundancy.observe(sent, received, rtt_ms / 1000, at_ms / 1000)
     return {"what": what, "settings": {}, "steps": steps}
 
 
@@ -110,6 +135,12 @@ def redundancies() -> list[Trace]:
         _reports("no loss: repeats end, one each 2 s", [0.0] * 260),
         _reports("loss comes and goes", [0.0] * 120 + [0.1] * 100 + [0.0] * 260),
         _reports("bursts: half of what is sent is lost, at times", ([0.0] * 20 + [0.5] * 5) * 12),
+        _reports("repeats queue: pauses double", [0.1] * 500, lambda at_ms, repeats: 150.0 * repeats),
+        _reports("two repeats queue, and one does not", [0.1] * 400, lambda at_ms, repeats: 90.0 * (repeats > 1)),
+        _reports("other traffic queues", [0.1] * 300, lambda at_ms, repeats: 200.0 * (4_000 <= at_ms < 5_500)),
+        _reports("the path becomes longer", [0.1] * 300, lambda at_ms, repeats: 200.0 * (at_ms >= 4_000)),
+        _reports("four of ten are lost, and not by repeats", [0.4] * 400),
+        _reports("each repeat makes a fifth be lost", [0.02] * 600, loss_per_repeat=0.2),
     ]
 
 

@@ -87,7 +87,7 @@ def play_redundancy(trace: Trace) -> list[Any]:
     redundancy = Redundancy()
     outputs = []
     for step in trace["steps"]:
-        redundancy.observe(step[2], step[3], now_s(step))
+        redundancy.observe(step[2], step[3], step[4] / 1000, now_s(step))
         outputs.append(list(redundancy.distances))
     return outputs
 

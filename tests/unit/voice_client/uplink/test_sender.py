@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from testbed.uplink_link import UplinkOverLink, spoken
-from voice_client.uplink.redundancy import FARTHEST, INITIAL_REPEATS, Redundancy
+from voice_client.uplink.redundancy import FARTHEST, Redundancy
 from voice_client.uplink.round_trip import RoundTrip
 from voice_client.uplink.sender import (
     LAST_RESORT_LOSSES,
@@ -28,6 +28,7 @@ from voicelink.wire import (
 )
 
 NOW = 10.0
+RTT_S = 0.1
 
 
 def new(limit_s: float | None = None, max_bytes: int = 1_180, next_sequence: int = 0) -> UplinkSender:
@@ -52,8 +53,7 @@ def speak(sender: UplinkSender, frames: range, now: float = NOW) -> list[UplinkD
 def test_each_frame_goes_at_once_with_those_before_it() -> None:
     datagrams = speak(new(), range(4))
     assert [each.number for each in datagrams] == [0, 1, 2, 3]
-    assert [sequences(each) for each in datagrams] == [[0], [0, 1], [0, 1, 2], [1, 2, 3]]
-    assert INITIAL_REPEATS == 2
+    assert [sequences(each) for each in datagrams] == [[0], [0, 1], [1, 2], [2, 3]]
 
 
 def test_repeats_too_big_for_the_datagram_of_a_new_frame_are_left_out() -> None:
@@ -78,17 +78,18 @@ def test_a_frame_whose_datagrams_were_all_lost_is_sent_again() -> None:
     sender = new()
     speak(sender, range(5))
     later = speak(sender, range(5, 6))
-    assert sequences(later[0]) == [3, 4, 5]
-    repairs = read(sender.report_received(UplinkReport(5, 1, 0, 0, ((3, 3),)), NOW + 0.2))
-    assert [sequences(each) for each in repairs] == [[0, 1, 2]]
+    assert sequences(later[0]) == [4, 5]
+    repairs = read(sender.report_received(UplinkReport(5, 1, 0, 0, ((4, 2),)), NOW + 0.2))
+    assert [sequences(each) for each in repairs] == [[0, 1, 2, 3]]
     assert repairs[0].first == 0
-    assert sender.counters.repaired == 3
+    assert sender.counters.repaired == 4
 
 
 def test_a_frame_that_is_still_on_its_way_is_not() -> None:
     sender = new()
     speak(sender, range(3))
-    assert read(sender.report_received(UplinkReport(1, 1, 0, 0, ((1, 1),)), NOW + 0.05)) == []
+    lost = sender.report_received(UplinkReport(1, 1, 0, 0, ((2, 1),)), NOW + 0.05)
+    assert [sequences(each) for each in read(lost)] == [[0]], "frame 1 may be in datagram 2 yet"
 
 
 def test_the_last_resort_is_the_stream() -> None:
@@ -136,22 +137,35 @@ def test_repeats_go_by_themselves_at_the_end_of_an_utterance() -> None:
     speak(sender, range(1))
     assert sender.deadline == NOW + TAIL_S
     assert [sequences(each) for each in read(sender.tick(NOW + TAIL_S))] == [[0]]
-    assert [sequences(each) for each in read(sender.tick(NOW + 2 * TAIL_S))] == [[0]]
     assert sender.deadline is not None
     assert sender.deadline > NOW + 3 * TAIL_S, "then it waits for a report"
 
 
+def probed(sender: UplinkSender, first: int, now: float, until: float) -> list[float]:
+    """When the oldest frames, from that one on, were sent again."""
+    at_s = []
+    while (at := sender.deadline) is not None and at < until:
+        now = max(at, now)
+        oldest = list(range(first, first + PROBE_FRAMES))
+        at_s += [now for each in read(sender.tick(now)) if sequences(each) == oldest]
+    return at_s
+
+
 def test_where_no_report_comes_the_oldest_go_again() -> None:
     sender = new()
-    speak(sender, range(20))
-    datagrams = []
-    now = NOW + 20 * FRAME_S
-    while (at := sender.deadline) is not None and at < NOW + 2.0:
-        now = at
-        datagrams += [(now, each) for each in read(sender.tick(now))]
-    probes = [(at, each) for at, each in datagrams if sequences(each) == list(range(PROBE_FRAMES))]
+    speak(sender, range(2))
+    sender.report_received(UplinkReport(1, 2, 0, 2), NOW + 0.1)
+    speak(sender, range(2, 20))
+    probes = probed(sender, 2, NOW + 20 * FRAME_S, NOW + 2.0)
     assert len(probes) > 20
-    assert {round(b - a, 6) for (a, _), (b, _) in pairwise(probes)} == {PROBE_INTERVAL_S}
+    assert {round(b - a, 6) for a, b in pairwise(probes)} == {PROBE_INTERVAL_S}
+
+
+def test_a_path_of_which_nothing_is_known_is_probed_ever_more_seldom() -> None:
+    sender = new()
+    speak(sender, range(20))
+    probes = probed(sender, 0, NOW + 20 * FRAME_S, NOW + 3.0)
+    assert [round((b - a) / PROBE_INTERVAL_S) for a, b in pairwise(probes)] == [1, 2, 4, 8, 16, 25]
 
 
 def test_frames_of_two_codecs_share_no_datagram() -> None:
@@ -185,24 +199,24 @@ def test_reports_of_what_was_never_sent_are_breaches() -> None:
 def test_redundancy_follows_the_loss_up_at_once_and_down_slowly() -> None:
     redundancy = Redundancy()
     for sent in range(1, 251):
-        redundancy.observe(sent, sent, NOW + sent * FRAME_S)
-    redundancy.observe(251, 251, NOW + 60)
+        redundancy.observe(sent, sent, RTT_S, NOW + sent * FRAME_S)
+    redundancy.observe(251, 251, RTT_S, NOW + 60)
     assert redundancy.repeats == 0
-    redundancy.observe(260, 251, NOW + 60.1)
-    assert redundancy.repeats == 3
+    redundancy.observe(260, 251, RTT_S, NOW + 60.1)
+    assert redundancy.wanted == 3
     for sent in range(261, 620):
-        redundancy.observe(sent, sent - 9, NOW + 60.1 + (sent - 260) * FRAME_S)
-    assert redundancy.repeats == 1
+        redundancy.observe(sent, sent - 9, RTT_S, NOW + 60.1 + (sent - 260) * FRAME_S)
+    assert redundancy.wanted == redundancy.repeats == 1
 
 
 def test_the_third_repeat_is_beyond_a_burst() -> None:
     redundancy = Redundancy()
     sent = received = 0
-    for _ in range(20):
-        sent, received = sent + 20, received + 15
-        redundancy.observe(sent, received, NOW)
+    for index in range(20):
+        sent, received = sent + 40, received + 35
+        redundancy.observe(sent, received, RTT_S, NOW + index * 0.4)
     assert redundancy.distances == (1, 2, 5)
-    redundancy.observe(sent + 900, received, NOW)
+    redundancy.observe(sent + 900, received, RTT_S, NOW + 9)
     assert redundancy.distances[2] <= FARTHEST
 
 

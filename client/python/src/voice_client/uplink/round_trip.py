@@ -36,10 +36,10 @@ class RoundTrip:
             self._oldest = number
         self._sent_at.append(now)
 
-    def reported(self, newest: int, held_ms: int, now: float) -> bool:
-        """Of all reported datagrams this is the newest; `False` where one as new was reported before."""
+    def reported(self, newest: int, held_ms: int, now: float) -> float | None:
+        """Of all reported datagrams this is the newest; returns its round trip in s, `None` where it is not new."""
         if newest < self._oldest or not self._sent_at:
-            return False
+            return None
         for _ in range(newest - self._oldest + 1):
             sent_at = self._sent_at.popleft()
         self._oldest = newest + 1
@@ -49,4 +49,4 @@ class RoundTrip:
         else:
             self._deviation_s += (abs(self._smoothed_s - sample_s) - self._deviation_s) / 4
             self._smoothed_s += (sample_s - self._smoothed_s) / 8
-        return True
+        return sample_s

@@ -124,9 +124,9 @@ class UplinkSender:
         if report.newest >= self._number or report.next_sequence > self._next:
             return Malformed(f"a report of datagram {report.newest} and frame {report.next_sequence}, never sent")
         self._acknowledge(report)
-        measured = self.round_trip.reported(report.newest, report.held_ms, now)
-        if measured:
-            self.redundancy.observe(report.newest + 1, report.received, now)
+        rtt_s = self.round_trip.reported(report.newest, report.held_ms, now)
+        if rtt_s is not None:
+            self.redundancy.observe(report.newest + 1, report.received, rtt_s, now)
         self._reported_at, self._probe_at = now, None
         outgoing: list[Outgoing] = []
         for sent in list(self._frames.values()):
@@ -282,7 +282,7 @@ class UplinkSender:
     def _probe(self, now: float) -> bytes:
         if self._probe_at is None:
             self._silent_since, self._probe_interval_s = now, PROBE_INTERVAL_S
-        elif now - self._silent_since > PROBE_EAGERLY_S:
+        elif now - self._silent_since > PROBE_EAGERLY_S or not self.redundancy.limit.has_headroom:
             self._probe_interval_s = min(2 * self._probe_interval_s, PROBE_LONGEST_S)
         self._probe_at = now + self._probe_interval_s
         unreported = list(self._frames.values())
