@@ -114,17 +114,21 @@ def senders() -> list[Trace]:
 def _reports(
     what: str,
     loss: list[float],
-    queued_ms: Callable[[int, int], float] = lambda at_ms, repeats: 0.0,
+    queued_ms: Callable[[float, int], float] = lambda at_ms, repeats: 0.0,
     loss_per_repeat: float = 0.0,
 ) -> Trace:
-    """A report each 40 ms, of two datagrams; `queued_ms` of their round trip is a queue, by time and repeats."""
+    """A report each 40 ms or so, of two datagrams; `queued_ms` of the round trip is a queue, by time and repeats.
+
+    The times are uneven so that none is the end of a pause to the microsecond, where languages may round differently.
+    """
     rng, redundancy = random.Random(what), Redundancy()
     sent = received = 0
     steps: list[Step] = []
     for index, share in enumerate(loss):
         sent += 2
         received += sum(rng.random() >= share + loss_per_repeat * redundancy.repeats for _ in range(2))
-        at_ms, rtt_ms = index * 40, 60.0 + queued_ms(index * 40, redundancy.repeats)
+        at_ms = round(index * 40 + rng.uniform(0, 3), 4)
+        rtt_ms = round(60 + rng.uniform(0, 5) + queued_ms(at_ms, redundancy.repeats), 4)
         steps.append([at_ms, "observe", sent, received, rtt_ms])
         redundancy.observe(sent, received, rtt_ms / 1000, at_ms / 1000)
     return {"what": what, "settings": {}, "steps": steps}

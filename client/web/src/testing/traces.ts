@@ -67,8 +67,8 @@ function shown(outgoing: Outgoing): string {
 export function playRedundancy({ steps }: Trace): unknown[] {
   const redundancy = new Redundancy();
   return steps.map(([at, , ...rest]) => {
-    const [sent, received] = rest as number[];
-    redundancy.observe(sent!, received!, START + at);
+    const [sent, received, rttMs] = rest as number[];
+    redundancy.observe({ sent: sent!, received: received!, rttMs: rttMs! }, START + at);
     return [...redundancy.distances];
   });
 }

@@ -7,6 +7,7 @@ import { WorkerUplink } from "./worker-uplink.js";
 
 export const FRAME_MS = 20;
 const STREAM_DELAY_MS = 150;
+const PACKET_BYTES = 60; // IP, UDP and QUIC headers
 
 /** For a datagram sent at that time, upwards or not: after how long each of its copies arrives. */
 export type NetworkFaults = (now: number, isUp: boolean) => readonly number[];
@@ -31,6 +32,26 @@ interface Happening {
   readonly what: () => void;
 }
 
+/** A link of so many bytes in a second and a queue, in bytes, headers included; what finds no room is dropped. */
+export class Bottleneck {
+  #freeAt = 0;
+
+  constructor(
+    public bytesPerS: number,
+    private readonly queueBytes: number,
+  ) {}
+
+  /** When a datagram has left; undefined where it was dropped. */
+  leavesAt(now: number, bytes: number): number | undefined {
+    const begin = Math.max(now, this.#freeAt);
+    if (((begin - now) * this.bytesPerS) / 1_000 + bytes + PACKET_BYTES > this.queueBytes) {
+      return undefined;
+    }
+    this.#freeAt = begin + (1_000 * (bytes + PACKET_BYTES)) / this.bytesPerS;
+    return this.#freeAt;
+  }
+}
+
 /** `say` frames, `runUntil` some time, and look at `delivered`. */
 export class UplinkOverLink {
   readonly counters: UplinkCounters = { givenUp: 0, repaired: 0 };
@@ -45,7 +66,10 @@ export class UplinkOverLink {
   readonly #happenings: Happening[] = [];
   #streamFreeAt = 0;
 
-  constructor(private readonly faults: NetworkFaults) {
+  constructor(
+    private readonly faults: NetworkFaults,
+    private readonly bottleneck?: Bottleneck,
+  ) {
     this.sender = new UplinkSender(0, () => 1_180, this.counters, this.now);
   }
 
@@ -97,7 +121,10 @@ export class UplinkOverLink {
     for (const each of outgoing) {
       if (each instanceof Uint8Array) {
         this.datagrams.push({ at: this.now, bytes: each.length });
-        this.#send(true, () => this.#deliver(this.worker.datagramReceived(each, this.now)));
+        const leavesAt = this.bottleneck ? this.bottleneck.leavesAt(this.now, each.length) : this.now;
+        if (leavesAt !== undefined) {
+          this.#send(true, () => this.#deliver(this.worker.datagramReceived(each, this.now)), leavesAt);
+        }
       } else {
         this.streamed.push(each.sequence);
         this.#streamFreeAt = Math.max(this.now + STREAM_DELAY_MS, this.#streamFreeAt);
@@ -106,9 +133,9 @@ export class UplinkOverLink {
     }
   }
 
-  #send(isUp: boolean, arrived: () => void): void {
+  #send(isUp: boolean, arrived: () => void, leavesAt = this.now): void {
     for (const delayMs of this.faults(this.now, isUp)) {
-      this.#at(this.now + delayMs, arrived);
+      this.#at(leavesAt + delayMs, arrived);
     }
   }
 

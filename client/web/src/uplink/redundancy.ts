@@ -1,5 +1,7 @@
-/** How often a frame is repeated, and how much later, by the loss that was measured. */
+/** How often a frame is repeated, and how much later, by the measured loss and what the path carries. */
+import { RepeatLimit, type Reported } from "./repeat-limit.js";
 
+const INITIALLY_WANTED = 2;
 /** The highest loss at which 0, 1 and 2 repeats do: what is then lost with all its copies is about 1 frame in 50,000. */
 const THRESHOLDS = [0.002, 0.0045, 0.027];
 export const FARTHEST = 8;
@@ -8,15 +10,19 @@ const LEAST = 50;
 const BURSTS = 16;
 const HOLD_MS = 2_000;
 
+/** The repeats that are wanted by the loss rise at once, and fall by one at most in 2 s; `limit` caps them. */
 export class Redundancy {
+  readonly limit = new RepeatLimit();
   /** How many datagrams after its own a frame is repeated: the third time beyond a burst of loss as they come. */
-  distances: readonly number[] = [1, 2];
+  distances: readonly number[] = [1, 2].slice(0, this.limit.repeats);
+  #wanted = INITIALLY_WANTED;
   readonly #counts: { readonly sent: number; readonly received: number }[] = [{ sent: 0, received: 0 }];
   readonly #bursts: number[] = [];
   #mayFallAt: number | undefined;
 
-  /** Of the first `sent` datagrams, `received` have arrived. */
-  observe(sent: number, received: number, now: number): void {
+  /** Take a report. */
+  observe(reported: Reported, now: number): void {
+    const { sent, received } = reported;
     const last = this.#counts.at(-1)!;
     const burst = sent - last.sent - (received - last.received);
     if (burst > 0) {
@@ -30,20 +36,21 @@ export class Redundancy {
     const before = this.#counts[0]!;
     const lost = Math.max(0, sent - before.sent - (received - before.received));
     const loss = (lost + 0.5) / Math.max(sent - before.sent, LEAST); // half of one for uncertainty
-    this.#repeat(THRESHOLDS.filter((threshold) => loss > threshold).length, now);
+    this.#want(THRESHOLDS.filter((threshold) => loss > threshold).length, now);
+    this.limit.observe(reported, this.#wanted, now);
+    const lengths = this.#bursts.reduce((sum, each) => sum + each, 0);
+    const beyond = Math.max(3, Math.ceil(lengths / (this.#bursts.length || 1)));
+    this.distances = [1, 2, beyond].slice(0, Math.min(this.#wanted, this.limit.repeats));
   }
 
   /** More at once, fewer by one at most in 2 s. */
-  #repeat(wanted: number, now: number): void {
-    let repeats = this.distances.length;
-    if (this.#mayFallAt === undefined || wanted > repeats) {
+  #want(wanted: number, now: number): void {
+    if (this.#mayFallAt === undefined || wanted > this.#wanted) {
       this.#mayFallAt = now + HOLD_MS;
-      repeats = Math.max(repeats, wanted);
-    } else if (wanted < repeats && now >= this.#mayFallAt) {
+      this.#wanted = Math.max(this.#wanted, wanted);
+    } else if (wanted < this.#wanted && now >= this.#mayFallAt) {
       this.#mayFallAt = now + HOLD_MS;
-      repeats--;
+      this.#wanted--;
     }
-    const lengths = this.#bursts.reduce((sum, burst) => sum + burst, 0);
-    this.distances = [1, 2, Math.max(3, Math.ceil(lengths / (this.#bursts.length || 1)))].slice(0, repeats);
   }
 }

@@ -30,11 +30,11 @@ export class RoundTrip {
     this.#sentAt.push(now);
   }
 
-  /** Of all reported datagrams this is the newest; false where one as new was reported before. */
-  reported(newest: number, heldMs: number, now: number): boolean {
+  /** Of all reported datagrams this is the newest; returns its round trip, undefined where it is not new. */
+  reported(newest: number, heldMs: number, now: number): number | undefined {
     const sentAt = this.#sentAt[newest - this.#oldest];
     if (sentAt === undefined) {
-      return false;
+      return undefined;
     }
     this.#sentAt = this.#sentAt.slice(newest - this.#oldest + 1);
     this.#oldest = newest + 1;
@@ -46,6 +46,6 @@ export class RoundTrip {
       this.#deviationMs += (Math.abs(this.#smoothedMs - sampleMs) - this.#deviationMs) / 4;
       this.#smoothedMs += (sampleMs - this.#smoothedMs) / 8;
     }
-    return true;
+    return sampleMs;
   }
 }

@@ -34,7 +34,7 @@ describe("a frame", () => {
   it("goes at once, with those before it", () => {
     const datagrams = speak(sender(), 0, 4);
     expect(datagrams.map((each) => each.number)).toEqual([0, 1, 2, 3]);
-    expect(datagrams.map(sequences)).toEqual([[0], [0, 1], [0, 1, 2], [1, 2, 3]]);
+    expect(datagrams.map(sequences)).toEqual([[0], [0, 1], [1, 2], [2, 3]]);
   });
 
   it("is not repeated once it was reported", () => {
@@ -49,7 +49,7 @@ describe("a frame", () => {
     const uplink = sender({}, counted);
     speak(uplink, 0, 6);
     const repairs = read(uplink.reportReceived(report(4, 1, 0, [[3, 2]]), NOW + 200));
-    expect(repairs.map(sequences)).toEqual([[0, 1, 2]]);
+    expect(repairs.map(sequences)).toEqual([[0, 1, 2]]); // and not those in datagram 5
     expect(counted.repaired).toBe(3);
   });
 
@@ -97,22 +97,35 @@ it("repeats the end of an utterance by itself, then waits for a report", () => {
   speak(uplink, 0, 1);
   expect(uplink.deadline).toBe(NOW + TAIL_MS);
   expect(read(uplink.tick(NOW + TAIL_MS)).map(sequences)).toEqual([[0]]);
-  expect(read(uplink.tick(NOW + 2 * TAIL_MS)).map(sequences)).toEqual([[0]]);
   expect(uplink.deadline).toBeGreaterThan(NOW + 3 * TAIL_MS);
 });
 
-it("sends the oldest again where no report comes", () => {
+/** When the oldest frames, from that one on, were sent again. */
+function probed(uplink: UplinkSender, first: number, until: number): number[] {
+  const probes: number[] = [];
+  for (let at = uplink.deadline!; at < until; at = uplink.deadline!) {
+    const isProbe = ({ frames }: UplinkDatagram) => frames[0]?.sequence === first && frames.length === PROBE_FRAMES;
+    probes.push(...(read(uplink.tick(at)).some(isProbe) ? [at] : []));
+  }
+  return probes;
+}
+const pauses = (at: readonly number[]) => at.slice(1).map((each, index) => Math.round(each - at[index]!));
+
+it("sends the oldest again where no report comes any more", () => {
+  const uplink = sender();
+  speak(uplink, 0, 2);
+  uplink.reportReceived(report(1, 2, 2), NOW + 100);
+  speak(uplink, 2, 20);
+  const probes = probed(uplink, 2, NOW + 2_000);
+  expect(probes.length).toBeGreaterThan(20);
+  expect(new Set(pauses(probes))).toEqual(new Set([PROBE_INTERVAL_MS]));
+});
+
+it("probes a path of which nothing is known ever more seldom", () => {
   const uplink = sender();
   speak(uplink, 0, 20);
-  const probes: number[] = [];
-  for (let at = uplink.deadline!; at < NOW + 2_000; at = uplink.deadline!) {
-    const isProbe = read(uplink.tick(at)).some((each) => each.frames[0]?.sequence === 0 && each.frames.length === PROBE_FRAMES);
-    probes.push(...(isProbe ? [at] : []));
-  }
-  expect(probes.length).toBeGreaterThan(20);
-  expect(new Set(probes.slice(1).map((at, index) => Math.round(at - probes[index]!)))).toEqual(
-    new Set([PROBE_INTERVAL_MS]),
-  );
+  const inIntervals = pauses(probed(uplink, 0, NOW + 3_000)).map((each) => each / PROBE_INTERVAL_MS);
+  expect(inIntervals).toEqual([1, 2, 4, 8, 16, 25]);
 });
 
 it("puts repairs beyond half a second of their tokens on the stream", () => {

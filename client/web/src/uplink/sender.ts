@@ -121,8 +121,9 @@ export class UplinkSender {
       return new Malformed(`a report of datagram ${newest} and frame ${nextSequence}, never sent`);
     }
     this.#acknowledge(report);
-    if (this.#roundTrip.reported(newest, heldMs, now)) {
-      this.redundancy.observe(newest + 1, received, now);
+    const rttMs = this.#roundTrip.reported(newest, heldMs, now);
+    if (rttMs !== undefined) {
+      this.redundancy.observe({ sent: newest + 1, received, rttMs }, now);
     }
     this.#reportedAt = now;
     this.#probeAt = undefined;
@@ -315,7 +316,7 @@ export class UplinkSender {
     if (!this.#isSilent) {
       this.#silentSince = now;
       this.#probeIntervalMs = PROBE_INTERVAL_MS;
-    } else if (now - this.#silentSince > PROBE_EAGERLY_MS) {
+    } else if (now - this.#silentSince > PROBE_EAGERLY_MS || !this.redundancy.limit.hasHeadroom) {
       this.#probeIntervalMs = Math.min(2 * this.#probeIntervalMs, PROBE_LONGEST_MS);
     }
     this.#probeAt = now + this.#probeIntervalMs;
