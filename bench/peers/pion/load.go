@@ -79,11 +79,25 @@ func quantilesOf(values []float64) quantiles {
 	return quantiles{len(sorted), rank(0.5), rank(0.99), rank(1)}
 }
 
+// interarrival jitter of RFC 3550, section 6.4.1, in milliseconds.
+type interarrival struct {
+	last, mean float64
+	isBegun    bool
+}
+
+func (j *interarrival) after(late float64) float64 {
+	if j.isBegun {
+		j.mean += (math.Abs(late-j.last) - j.mean) / 16
+	}
+	j.last, j.isBegun = late, true
+	return j.mean
+}
+
 type statistics struct {
 	sync.Mutex
 	sessions, sent, received, bytes, lost int
 	reason                                string
-	echo, pong, behind                    []float64
+	echo, jitter, pong, behind            []float64
 	began                                 time.Time
 	cpu                                   float64
 }
@@ -163,7 +177,7 @@ func (g *generator) begin() {
 	s.Lock()
 	defer s.Unlock()
 	s.sent, s.received, s.bytes, s.lost, s.reason = 0, 0, 0, 0, ""
-	s.echo, s.pong, s.behind = nil, nil, nil
+	s.echo, s.jitter, s.pong, s.behind = nil, nil, nil, nil
 	s.began, s.cpu = time.Now(), cpuSeconds()
 }
 
@@ -174,7 +188,7 @@ func (g *generator) end() map[string]any {
 	return map[string]any{
 		"seconds": time.Since(s.began).Seconds(), "sessions": s.sessions, "lost": s.lost, "reason": s.reason,
 		"frames_sent": s.sent, "frames_received": s.received, "bytes_received": s.bytes, "cpu_s": cpuSeconds() - s.cpu,
-		"echo_ms": quantilesOf(s.echo), "pong_ms": quantilesOf(s.pong), "behind_ms": quantilesOf(s.behind),
+		"echo_ms": quantilesOf(s.echo), "jitter_ms": quantilesOf(s.jitter), "pong_ms": quantilesOf(s.pong), "behind_ms": quantilesOf(s.behind),
 	}
 }
 
@@ -276,6 +290,7 @@ func (g *generator) call(rank int, results chan<- error) {
 	})
 	go func() {
 		remote := <-call.remote
+		var jitter interarrival
 		for {
 			packet, _, err := remote.ReadRTP()
 			if err != nil {
@@ -284,7 +299,8 @@ func (g *generator) call(rank int, results chan<- error) {
 			// the RTP timestamp is the tick, which the echo keeps; the payload type and SSRC are its own
 			late := milliseconds(began.Add(after(uint64(packet.Timestamp))))
 			s.Lock()
-			s.received, s.bytes, s.echo = s.received+1, s.bytes+len(packet.Payload), append(s.echo, late)
+			s.received, s.bytes = s.received+1, s.bytes+len(packet.Payload)
+			s.echo, s.jitter = append(s.echo, late), append(s.jitter, jitter.after(late))
 			s.Unlock()
 		}
 	}()
