@@ -134,7 +134,7 @@ class Callers:
                 try:
                     async with asyncio.timeout(OPEN_TIMEOUT_S), connected(self._server):
                         took_ms.append(1000 * (time.monotonic() - since))
-                except Exception as error:  # as above
+                except Exception as error:  # what moq-rs raises has no base of its own
                     reasons.append(str(error) or type(error).__name__)
 
         await asyncio.gather(*(again() for _ in range(concurrency)))

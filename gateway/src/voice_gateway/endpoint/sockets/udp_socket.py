@@ -34,7 +34,6 @@ class UdpSocket(asyncio.DatagramProtocol):
     def __init__(self, received: Callable[[bytes, Any], None], send_failed: Callable[[], None]) -> None:
         self._received = received
         self._send_failed = send_failed
-        self.datagram_received = received  # type: ignore[assignment,method-assign]  # a call less for each
         self._transport: asyncio.DatagramTransport | None = None
         self._wildcard: socket.socket | None = None
         self._stop_reading: Callable[[], object] = lambda: None
@@ -112,6 +111,9 @@ class UdpSocket(asyncio.DatagramProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        self._received(data, addr)
 
     def error_received(self, exc: Exception) -> None:
         self._send_failed()
