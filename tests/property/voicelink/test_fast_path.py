@@ -122,7 +122,7 @@ def handshaken(is_client: bool, has_fast_path: bool, cipher: tls.CipherSuite) ->
         keys = connection._cryptos[tls.Epoch.ONE_RTT]
         for half, secret in ((keys.recv, receive), (keys.send, send)):
             half.setup(cipher_suite=cipher, secret=secret, version=half.version or 1)
-        connection._is_steady = False
+        connection._steady.end()
         connection._crypto_streams[tls.Epoch.HANDSHAKE] = QuicStream()  # that of the client has a secret in it
         list(events(connection))
     return pair

@@ -417,7 +417,7 @@ class Endpoint:
         self._half_open.remove(connection)
         self.counters.connections_closed += 1
         self.counters.packets_ignored += connection.quic.packets_ignored
-        self.counters.datagram_frames_ignored += connection.quic.datagram_frames_ignored
+        self.counters.datagram_frames_ignored += connection.quic.workload.datagram_frames_ignored
         if error_code is not None and connection.quic.has_found_fault:
             self.counters.protocol_errors += 1
         self._cid_table.remove_all(connection)

@@ -44,7 +44,7 @@ from aioquic.quic.packet import (
 )
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder, QuicPacketBuilderStop
 from aioquic.quic.recovery import QuicPacketSpace
-from aioquic.quic.stream import QuicStream, QuicStreamSender
+from aioquic.quic.stream import QuicStream
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from voicelink.quic.cid_source import CidSource
@@ -61,9 +61,9 @@ from voicelink.quic.events import (
     QuicEvent,
     ServerMoved,
 )
-from voicelink.quic.fast_path.keys import Keys
-from voicelink.quic.fast_path.receiving import AckedRanges, FastReceiver
-from voicelink.quic.fast_path.sending import FastSender
+from voicelink.quic.fast_path.fast_path import FastPath
+from voicelink.quic.fast_path.parts import Parts
+from voicelink.quic.fast_path.steady_state import SteadyState
 from voicelink.quic.handshake import blocks, hkdf
 from voicelink.quic.handshake.hello_retry import RetryingContext
 from voicelink.quic.handshake.initial_keys import InitialKeys, InitialPair
@@ -107,9 +107,10 @@ from voicelink.quic.parts.ack_policy import (
     AckRequest,
 )
 from voicelink.quic.parts.connection_ids import ConnectionIds, latest_numbers
-from voicelink.quic.parts.flow_control import ReceiveWindows, is_streams_raise_due
+from voicelink.quic.parts.flow_control import ReceiveWindows
 from voicelink.quic.parts.minimum_window import MinimumWindow
-from voicelink.quic.parts.paths import Paths, has_path_to_validate, is_another_path, within_amplification_limit
+from voicelink.quic.parts.paths import Paths, is_another_path, within_amplification_limit
+from voicelink.quic.parts.received_acks import ReceivedAcks
 from voicelink.quic.parts.reset_stream_at import FRAME_CAPACITY, RESET_STREAM_AT, PartialSender, ResetStreamAt
 from voicelink.quic.parts.resumption import (
     Resumption,
@@ -231,31 +232,23 @@ class Connection(QuicConnection):
         """DATAGRAM frames that were too large, or waited too long."""
         self.packets_ignored = 0
         """Datagrams dropped unread for the work that the peer's earlier ones made, or their size."""
-        self.datagram_frames_ignored = 0
-        """DATAGRAM frames dropped at their rate limit."""
         self._has_found_fault = False
         self._is_over = False
         """Whether the connection is in one of `END_STATES`."""
-        self._is_steady = False
-        """Whether nothing is due but ACK, STREAM and DATAGRAM frames; what makes another due clears it at once."""
-        self._has_stream_data = False
-        """While steady: whether a stream may have something to send."""
-        self._steady_idle_timeout_s = 0.0
-        """While steady: the idle timeout, which changes with the round trip alone, and so with ACK frames."""
-        self._fast_receiver: FastReceiver | None = None
-        self._fast_sender: FastSender | None = None
 
         frequency = AckFrequency(options.ack_packets, options.ack_delay_s)
         self._acks = AckPolicy(frequency)
         self._ack_request = AckRequest(frequency)
         self._minimum_window = MinimumWindow()
         self._paths = Paths()
+        self._steady = SteadyState()
         self._partial_resets = ResetStreamAt()
         self._resumption = Resumption(ticket_sealer)
         self._windows = ReceiveWindows(configuration.max_data, configuration.max_stream_data)
-        self._workload = Workload(
+        self.workload = Workload(
             options.max_packets_per_s, options.max_datagram_frames_per_s, shared_load, options.busy_packets_per_s
         )
+        """What the peer's datagrams cost, and how many DATAGRAM frames were ignored for that."""
 
         self._local_active_connection_id_limit = MAX_PEER_CIDS
         self._host_cids = self._ids.active
@@ -271,13 +264,24 @@ class Connection(QuicConnection):
             quic_logger=self._quic_logger,
             send_probe=self._send_probe,
             logger=self._logger,
-            on_lost=self._end_steadiness,
+            on_lost=self._steady.end,
         )
+        self._received_acks = ReceivedAcks(self._loss, self.workload, self._paths, self._minimum_window)
+        parts = Parts(
+            self._loss,
+            self.workload,
+            self._windows,
+            self._paths,
+            self._received_acks,
+            self._ack_request,
+            self._resumption,
+        )
+        self._fast_path = FastPath(self, self._steady, parts, is_allowed=options.has_fast_path)
         if not _frame_handlers:
             handlers = vars(self)[_FRAME_HANDLERS]
             _frame_handlers.update({each: (method.__name__, epochs) for each, (method, epochs) in handlers.items()})
             _frame_handlers.update(_MORE_FRAME_HANDLERS)
-        vars(self)[_FRAME_HANDLERS] = FrameTable(self, _frame_handlers, self._workload)
+        vars(self)[_FRAME_HANDLERS] = FrameTable(self, _frame_handlers, self.workload)
 
     def start_qlog(self, qlog: Qlog) -> bool:
         """Log what happens from now on, without the fast path; false where this connection has a log already."""
@@ -287,13 +291,13 @@ class Connection(QuicConnection):
         self._configuration = replace(self._configuration, quic_logger=logger)
         trace = logger.start_trace(is_client=self._is_client, odcid=self.original_destination_connection_id)
         self._quic_logger = self._loss._quic_logger = trace
-        self._is_steady = False
+        self._steady.end()
         return True
 
     def stop_qlog(self) -> None:
         """Finish the log, if there is one."""
         trace, self._quic_logger, self._loss._quic_logger = self._quic_logger, None, None
-        self._is_steady = False
+        self._steady.end()
         if trace is not None and self._configuration.quic_logger is not None:
             self._configuration.quic_logger.end_trace(trace)
 
@@ -371,13 +375,13 @@ class Connection(QuicConnection):
     # Datagrams, timers and the end
 
     def receive_datagram(self, data: bytes, addr: Any, now: float) -> None:
-        receiver = self._fast_receiver if self._is_steady else None
+        receiver = self._fast_path.receiver if self._steady.holds else None
         if receiver is not None and not receiver.is_for_path(data, addr):
             receiver = None
         if receiver is None and not self._is_over and self._ids.is_stateless_reset(data, self._peer_cids_in_use()):
             self._reset_by_peer()
             return
-        workload = self._workload
+        workload = self.workload
         if len(data) > MAX_UDP_PAYLOAD_BYTES or not (self._is_client or workload.admits_packet(now)):
             self.packets_ignored += 1
             return
@@ -387,7 +391,7 @@ class Connection(QuicConnection):
             space = spaces[-1]
             former_largest, ack_due_at, space.ack_at = space.largest_received_packet, space.ack_at, None
         if receiver is None or not receiver.take(data, now):
-            self._is_steady = False
+            self._steady.end()
             before = self._network_paths[0] if self._network_paths else None
             super().receive_datagram(data, addr, now)
             if self._network_paths:
@@ -402,9 +406,10 @@ class Connection(QuicConnection):
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, Any]]:
         if not self._network_paths:
             return []
-        if not self._is_steady or self._fast_sender is None:
-            self._look_for_steadiness()
-        if self._is_steady and not self._is_steady_sending_due(now):
+        fast_path = self._fast_path
+        if not self._steady.holds or fast_path.sender is None:
+            fast_path.look()
+        if self._steady.holds and not fast_path.is_sending_due(now):
             self._pacing_at = None
             return []
         if self._handshake_confirmed:
@@ -423,10 +428,12 @@ class Connection(QuicConnection):
 
     def is_sending_due(self, now: float) -> bool:
         """Whether `datagrams_to_send` may have anything to send; where not, only the timer may have moved."""
-        return not self._is_steady or self._fast_sender is None or self._is_steady_sending_due(now)
+        fast_path = self._fast_path
+        return not self._steady.holds or fast_path.sender is None or fast_path.is_sending_due(now)
 
     def get_timer(self) -> float | None:
-        timer_at = self._steady_timer() if self._is_steady and self._fast_sender is not None else super().get_timer()
+        is_fast = self._steady.holds and self._fast_path.sender is not None
+        timer_at = self._fast_path.timer() if is_fast else super().get_timer()
         if timer_at is None:
             return None
         if self._paths.deadline is not None and not self._is_over:
@@ -453,12 +460,12 @@ class Connection(QuicConnection):
 
     def charge(self, units: int) -> None:
         """Count work that the peer's last datagram made above QUIC, in `Workload` units."""
-        self._workload.units += units
+        self.workload.units += units
 
     def close(
         self, error_code: int = QuicErrorCode.NO_ERROR, frame_type: int | None = None, reason_phrase: str = ""
     ) -> None:
-        self._is_steady = False
+        self._steady.end()
         if not self.is_ended:
             self._has_found_fault = error_code not in (QuicErrorCode.NO_ERROR, H3_NO_ERROR)
         super().close(error_code, frame_type, reason_phrase[:MAX_REASON_CHARACTERS])
@@ -471,8 +478,7 @@ class Connection(QuicConnection):
         their memory is held.
         """
         vars(self)[_FRAME_HANDLERS] = {}
-        self._is_steady = False
-        self._fast_receiver = self._fast_sender = None
+        self._fast_path.release()
         self._loss.release()
         self.stop_qlog()  # one of a connection that ended without a close
         context = getattr(self, "tls", None)
@@ -490,15 +496,16 @@ class Connection(QuicConnection):
         self._close_end()
 
     def _built_datagrams(self, now: float) -> list[tuple[bytes, Any]]:
-        if self._is_steady and self._fast_sender is not None:
-            built = self._fast_sender.datagrams(now)
+        fast_path = self._fast_path
+        if self._steady.holds and fast_path.sender is not None:
+            built = fast_path.sender.datagrams(now)
             if built is not None:
                 return built
         path = self._network_paths[0]
         is_close_limited = self._close_pending and not path.is_validated
         datagrams = super().datagrams_to_send(now) if self._peer_cid.cid else self._built_without_peer_cids(now)
-        self._look_for_steadiness()
-        if self._is_steady and not self._is_steady_sending_due(now):
+        fast_path.look()
+        if self._steady.holds and not fast_path.is_sending_due(now):
             self._pacing_at = None  # aioquic paces the next packet before it knows that there is none
         return within_amplification_limit(datagrams, path) if is_close_limited else datagrams
 
@@ -513,122 +520,35 @@ class Connection(QuicConnection):
             for path in others:
                 path.peer_cid = None
 
-    # Steadiness
-
-    def _look_for_steadiness(self) -> None:
-        """Find out whether the connection is steady, and make the parts of its fast path if they can serve it."""
-        self._is_steady = self._handshake_confirmed and not self.is_ended and not self._is_other_frame_due()
-        if not self._is_steady:
-            return
-        self._has_stream_data = bool([stream for stream in self._streams_queue if self._has_data(stream)])
-        self._steady_idle_timeout_s = self._idle_timeout()
-        pair = self._cryptos[tls.Epoch.ONE_RTT]
-        receiving, sending = Keys.of(pair.recv), Keys.of(pair.send)
-        self._fast_receiver = self._fast_sender = None
-        if receiving is not None and sending is not None and self._can_be_fast():
-            self._fast_receiver, self._fast_sender = FastReceiver(self, receiving), FastSender(self, sending)
-
-    def _is_other_frame_due(self) -> bool:
-        """Whether a frame other than ACK, STREAM and DATAGRAM is to be sent."""
-        return bool(
-            self._probe_pending
-            or self._ping_pending
-            or self._retire_connection_ids
-            or self._handshake_done_pending
-            or self._streams_blocked_pending
-            or self._resumption.new_tokens
-            or self._paths.is_challenge_due
-            or self._ack_request.is_due
-            or self._remote_preferred_address is not None
-            or not self._crypto_streams[tls.Epoch.ONE_RTT].sender.buffer_is_empty
-            or self._cryptos[tls.Epoch.ONE_RTT]._update_key_requested
-            or not all(each.was_sent for each in self._host_cids)
-            or has_path_to_validate(self._network_paths)
-            or self._windows.is_connection_raise_due(self._local_max_data)
-            or self._local_max_data.value != self._local_max_data.sent
-            or is_streams_raise_due(self._local_max_streams_bidi)
-            or is_streams_raise_due(self._local_max_streams_uni)
-            or any(self._windows.is_due(stream) for stream in self._streams_queue)
-        )
-
-    def _has_data(self, stream: QuicStream) -> bool:
-        """Whether a stream has something to send that flow control lets through."""
-        sender = stream.sender
-        if sender.buffer_is_empty or stream.is_blocked:
-            return False
-        if not isinstance(sender, QuicStreamSender):
-            return True
-        if len(sender._pending):
-            return sender.next_offset < self._sendable_end(stream)
-        if not sender._pending_eof:
-            sender.buffer_is_empty = True  # aioquic notices when it asks for the frame after the last
-        return sender._pending_eof
-
-    def _sendable_end(self, stream: QuicStream) -> int:
-        """The offset which data of a stream must not pass, by the peer's limits to the stream and the connection."""
-        unused = self._remote_max_data - self._remote_max_data_used
-        return min(stream.sender.highest_offset + unused, stream.max_stream_data_remote)
-
-    def _can_be_fast(self) -> bool:
-        """Whether the fast path can serve the path in use, and nothing is logged."""
-        return (
-            self.options.has_fast_path
-            and bool(self.host_cid)  # without one, only its address tells a packet from a stateless reset
-            and self._quic_logger is None
-            and not self._cryptos[tls.Epoch.ZERO_RTT].recv.is_valid()
-            and self._network_paths[0].is_validated
-            and self._paths.deadline is None
-            and (
-                all(path.is_validated for path in self._network_paths)
-                if self._is_client
-                else self._paths.is_announced(self._network_paths[0])
-            )
-        )
-
-    def _end_steadiness(self) -> None:
-        self._is_steady = False
-
-    def _is_steady_sending_due(self, now: float) -> bool:
-        """While steady: whether there is anything to send."""
-        ack_at = self._loss.spaces[-1].ack_at
-        return bool(self._datagrams_pending) or self._has_stream_data or (ack_at is not None and ack_at <= now)
-
-    def _steady_timer(self) -> float | None:
-        """As aioquic's, where there is one packet number space and a validated path."""
-        timer_at = self._close_at
-        self._loss_at = self._loss.get_loss_detection_time(amplification_limited=False)
-        for at in (self._loss.spaces[-1].ack_at, self._loss_at, self._pacing_at):
-            if at is not None and (timer_at is None or at < timer_at):
-                timer_at = at
-        return timer_at
+    # What ends steadiness
 
     def _set_state(self, state: QuicConnectionState) -> None:
-        self._is_steady = False
+        self._steady.end()
         self._is_over = state in END_STATES
         super()._set_state(state)
 
     def _send_probe(self) -> None:
-        self._is_steady = False
+        self._steady.end()
         super()._send_probe()
 
     def request_key_update(self) -> None:
-        self._is_steady = False
+        self._steady.end()
         super().request_key_update()
 
     def change_connection_id(self) -> None:
-        self._is_steady = False
+        self._steady.end()
         super().change_connection_id()
 
     def send_ping(self, uid: int) -> None:
-        self._is_steady = False
+        self._steady.end()
         super().send_ping(uid)
 
     def reset_stream(self, stream_id: int, error_code: int) -> None:
-        self._is_steady = False
+        self._steady.end()
         super().reset_stream(stream_id, error_code)
 
     def stop_stream(self, stream_id: int, error_code: int) -> None:
-        self._is_steady = False
+        self._steady.end()
         super().stop_stream(stream_id, error_code)
 
     def _close_begin(self, is_initiator: bool, now: float) -> None:
@@ -645,7 +565,7 @@ class Connection(QuicConnection):
 
     def send_new_token(self, token: bytes) -> None:
         """Server: queue a NEW_TOKEN frame, by which the client skips address validation next time."""
-        self._is_steady = False
+        self._steady.end()
         self._resumption.add_token(token)
 
     def _initialize(self, peer_cid: bytes) -> None:
@@ -816,7 +736,7 @@ class Connection(QuicConnection):
 
     def rotate_cids(self, cids: CidSource) -> None:
         """Issue from `cids` from now on, and have the peer retire every connection ID issued so far."""
-        self._is_steady = False
+        self._steady.end()
         self._ids.rotate(cids)
         if self._handshake_complete:
             self._replenish_connection_ids()
@@ -875,7 +795,7 @@ class Connection(QuicConnection):
 
     def probe(self) -> None:
         """Ask the peer for an acknowledgement, as a probe timeout does (RFC 9002 section 6.2.4); transmit at once."""
-        self._is_steady = False
+        self._steady.end()
         self._probe_pending = True
 
     def begin_migration(self, now: float) -> bool:
@@ -886,7 +806,7 @@ class Connection(QuicConnection):
         """
         if not self.can_migrate:
             return False
-        self._is_steady = False
+        self._steady.end()
         self.change_connection_id()
         self._network_paths[0].local_challenges.clear()
         self._paths.begin_validation(now + 3 * max(self.probe_timeout_s, 2 * self._configuration.initial_rtt))
@@ -901,7 +821,7 @@ class Connection(QuicConnection):
         """
         if self.is_ended or not self._peer_cid_available:
             return False
-        self._is_steady = False
+        self._steady.end()
         # that of the transport parameter, unless it was used up meanwhile
         spare = min(self._peer_cid_available, key=lambda each: each.sequence_number or 0)
         self._peer_cid_available.remove(spare)
@@ -914,7 +834,7 @@ class Connection(QuicConnection):
         """A datagram was received while `before` was the active path: see whether another is now."""
         path = self._network_paths[0]
         if before is not None and path is not before:
-            self._workload.units += _MIGRATION_UNITS
+            self.workload.units += _MIGRATION_UNITS
             self._acks.hurry()
             if is_another_path(before, path):
                 self._begin_path()
@@ -989,7 +909,7 @@ class Connection(QuicConnection):
             return
         self._get_or_create_stream_for_send(stream_id).sender.write(data, end_stream)
         if data or end_stream:
-            self._has_stream_data = True
+            self._steady.has_stream_data = True
 
     def reset_stream_at(self, stream_id: int, error_code: int, reliable_size: int) -> None:
         """Reset a stream, and deliver its first `reliable_size` bytes all the same, as far as they were written.
@@ -1000,7 +920,7 @@ class Connection(QuicConnection):
         if stream is None or not self.peer_takes_partial_resets:
             self.reset_stream(stream_id, error_code)
         else:
-            self._is_steady = False
+            self._steady.end()
             self._partial_resets.reset(stream, error_code, reliable_size)
 
     @property
@@ -1023,7 +943,7 @@ class Connection(QuicConnection):
     def unread_bytes(self, byte_count: int) -> None:
         self._windows.unread_bytes = byte_count
         if self._windows.is_connection_raise_due(self._local_max_data):
-            self._is_steady = False
+            self._steady.end()
 
     def offer_datagram(self, data: bytes) -> bool:
         """Queue a DATAGRAM frame; returns False, and drops it, if the peer or the path cannot take one so large.
@@ -1056,7 +976,7 @@ class Connection(QuicConnection):
         stream = self._streams.get(stream_id)
         if stream is not None and self._stream_can_send(stream_id):
             return stream
-        self._is_steady = False  # it may wait for MAX_STREAMS, and one day it is finished
+        self._steady.end()  # it may wait for MAX_STREAMS, and one day it is finished
         known = len(self._streams_queue)
         stream = super()._get_or_create_stream_for_send(stream_id)
         if not stream_is_unidirectional(stream_id):
@@ -1087,9 +1007,8 @@ class Connection(QuicConnection):
 
     def _handle_datagram_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
         super()._handle_datagram_frame(context, frame_type, buf)
-        if not self._workload.admits_datagram_frame(context.time):
+        if not self.workload.admits_datagram_frame(context.time):
             self._events.pop()
-            self.datagram_frames_ignored += 1
 
     def _handle_padding_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
         """As aioquic's, but not byte for byte."""
@@ -1171,37 +1090,9 @@ class Connection(QuicConnection):
         buf.seek(start)
         space = self._spaces[context.epoch]
         before = space.largest_acked_packet
-        self._check_ack(largest, ranges, context.epoch, frame_type)
+        self._received_acks.check(largest, ranges, context.epoch, frame_type)
         super()._handle_ack_frame(context, frame_type, buf)
-        self._follow_ack(before, space, context.time)
-
-    def _take_ack(self, ranges: AckedRanges, delay: int, now: float) -> None:
-        """As `_handle_ack_frame`, of an ACK frame in a 1-RTT packet that was parsed already."""
-        space = self._loss.spaces[-1]
-        before = space.largest_acked_packet
-        self._check_ack(ranges[-1].stop - 1, len(ranges) - 1, tls.Epoch.ONE_RTT, QuicFrameType.ACK)
-        self._loss.on_ack_received(
-            ack_rangeset=ranges,  # type: ignore[arg-type]  # what recovery needs of it
-            ack_delay=(delay << self._remote_ack_delay_exponent) / 1_000_000,
-            now=now,
-            space=space,
-        )
-        self._follow_ack(before, space, now)
-        self._steady_idle_timeout_s = self._idle_timeout()
-
-    def _check_ack(self, largest: int, more_ranges: int, epoch: tls.Epoch, frame_type: int) -> None:
-        if largest > self._loss.largest_sent.get(epoch, -1):
-            raise QuicConnectionError(
-                QuicErrorCode.PROTOCOL_VIOLATION, frame_type, f"packet {largest} was acknowledged, but never sent"
-            )
-        self._workload.units += min(more_ranges, MAX_UDP_PAYLOAD_BYTES)
-
-    def _follow_ack(self, before: int, space: QuicPacketSpace, now: float) -> None:
-        largest = space.largest_acked_packet
-        if space.is_application_data and self._paths.is_round_trip_foreign(largest):
-            self._loss.forget_round_trip_time()
-        if largest > before:
-            self._minimum_window.on_acked(now)
+        self._received_acks.follow(before, space, context.time)
 
     def _handle_ack_frequency_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
         self._acks.on_frequency_frame(buf, frame_type)
@@ -1211,7 +1102,7 @@ class Connection(QuicConnection):
 
     def ask_for_acks(self, *, of_every_packet: bool) -> None:
         """Ask the peer to acknowledge every packet from now on, or as usual again; one that cannot takes no notice."""
-        self._is_steady = False
+        self._steady.end()
         self._ack_request.ask(is_every_packet=of_every_packet)
 
     def _write_ack_frame(self, builder: QuicPacketBuilder, space: QuicPacketSpace, now: float) -> None:

@@ -58,24 +58,13 @@ def test_every_private_name_that_is_overridden_exists_in_aioquic() -> None:
         "_handle_ack_frequency_frame",
         "_handle_immediate_ack_frame",
         "_handle_reset_stream_at_frame",
-        "_can_be_fast",
-        "_check_ack",
-        "_end_steadiness",
-        "_follow_ack",
         "_handshake_cid_parameters",
-        "_has_data",
         "_initialize_server",
-        "_is_other_frame_due",
-        "_is_steady_sending_due",
         "_logged_keys",
-        "_look_for_steadiness",
         "_next_datagram_bytes",
         "_peer_cids_in_use",
         "_reset_by_peer",
-        "_sendable_end",
         "_space",
-        "_steady_timer",
-        "_take_ack",
         "_write_ack_frequency_frame",
         "_write_new_token_frame",
     }
@@ -107,7 +96,7 @@ def test_a_source_of_another_length_than_configured_is_refused() -> None:
 def test_retiring_a_connection_id_that_was_not_sent_yet_is_a_protocol_violation() -> None:
     pair = connected(server_cids=issuer())
     pair.client._retire_connection_ids += [1, 4]  # 4 is drawn in place of 1, and not sent yet
-    pair.client._is_steady = False
+    pair.client._steady.end()
     pair.exchange(30)
     code, reason = terminated(pair.client_events)
     assert (code, reason) == (QuicErrorCode.PROTOCOL_VIOLATION, "connection ID 4 was never sent")

@@ -155,13 +155,13 @@ def test_a_qlog_that_qvis_would_not_read_is_found(change: Any, fault: str) -> No
 def test_the_fast_path_is_off_while_a_connection_is_logged() -> None:
     pair = connected()
     say(pair, b"steady")
-    assert pair.client._fast_sender is not None
+    assert pair.client._fast_path.sender is not None
     pair.client.start_qlog(lambda log: None)
     say(pair, b"logged")
-    assert pair.client._fast_sender is None
+    assert pair.client._fast_path.sender is None
     pair.client.stop_qlog()
     say(pair, b"steady again")
-    assert pair.client._fast_sender is not None
+    assert pair.client._fast_path.sender is not None
 
 
 def test_a_connection_that_is_over_gets_no_log() -> None:

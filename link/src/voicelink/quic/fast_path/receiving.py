@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 from struct import Struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from aioquic._buffer import Buffer
-from aioquic.quic.connection import QuicConnectionError, QuicReceiveContext
+from aioquic.quic.connection import QuicConnection, QuicConnectionError, QuicReceiveContext
 from aioquic.quic.packet import QuicFrameType
 from aioquic.quic.recovery import MAX_ACK_RANGES
 from aioquic.quic.stream import StreamFinishedError
@@ -16,11 +16,10 @@ from cryptography.exceptions import InvalidTag
 
 from voicelink.quic.events import DatagramFrameReceived
 from voicelink.quic.fast_path.keys import MAX_NUMBER_BYTES, NONCE_BYTES, SAMPLE_BYTES, Keys
+from voicelink.quic.fast_path.parts import Parts
+from voicelink.quic.fast_path.steady_state import SteadyState
 from voicelink.quic.limits.reassembly import StreamReceiver
 from voicelink.quic.limits.workload import FRAME_UNITS
-
-if TYPE_CHECKING:
-    from voicelink.quic.engine import Connection
 
 _FIXED_BIT: Final = 0x40
 _SPIN_BIT: Final = 0x20
@@ -72,12 +71,18 @@ class FastReceiver:
         "_max_datagram_frame_size",
         "_min_bytes",
         "_number_at",
+        "_received_acks",
         "_sample_at",
         "_space",
+        "_state",
+        "_windows",
+        "_workload",
     )
 
-    def __init__(self, connection: Connection, keys: Keys) -> None:
+    def __init__(self, connection: QuicConnection, state: SteadyState, parts: Parts, keys: Keys) -> None:
         self._connection = connection
+        self._state = state
+        self._workload, self._windows, self._received_acks = parts.workload, parts.windows, parts.received_acks
         self._address = connection._network_paths[0].addr
         self._cid = connection.host_cid
         self._number_at = 1 + len(self._cid)
@@ -131,7 +136,7 @@ class FastReceiver:
         except QuicConnectionError as error:
             connection.close(error.error_code, error.frame_type, error.reason_phrase)
             return True
-        connection._close_at = now + connection._steady_idle_timeout_s
+        connection._close_at = now + self._state.idle_timeout_s
         connection._ack_eliciting_sent_since_receipt = False
         if number > newest:
             space.largest_received_packet = number
@@ -214,8 +219,7 @@ class FastReceiver:
 
     def _handle(self, frames: list[_Frame], payload: bytes, now: float) -> bool:
         """Act on the frames in order, and return whether they ask for an acknowledgement."""
-        connection = self._connection
-        workload = connection._workload
+        connection, workload = self._connection, self._workload
         is_ack_eliciting = False
         for frame in frames:
             kind = frame[0]
@@ -231,13 +235,11 @@ class FastReceiver:
                 is_ack_eliciting = True
                 if frame[3] > connection._remote_max_data:
                     connection._remote_max_data = frame[3]
-                    connection._is_steady = False  # streams that were blocked may send
+                    self._state.end()  # streams that were blocked may send
             elif kind != _PADDING:
                 is_ack_eliciting = True
                 if workload.admits_datagram_frame(now):
                     connection._events.append(DatagramFrameReceived(payload[frame[3] : frame[2]]))
-                else:
-                    connection.datagram_frames_ignored += 1
         return is_ack_eliciting
 
     def _stream(self, frame: _Frame, payload: bytes, now: float) -> None:
@@ -257,10 +259,10 @@ class FastReceiver:
                 if event is not None:
                     limit.used += length
                     connection._events.append(event)
-                    if connection._windows.is_raise_due(position + length, stream, limit):
-                        connection._is_steady = False
+                    if self._windows.is_raise_due(position + length, stream, limit):
+                        self._state.end()
                     return
-        connection._is_steady = False
+        self._state.end()
         context = QuicReceiveContext(
             epoch=Epoch.ONE_RTT,
             host_cid=self._cid,
@@ -273,11 +275,20 @@ class FastReceiver:
             connection._handle_stream_frame(context, kind, Buffer(data=payload[start:end]))
 
     def _acknowledged(self, delay: int, ranges: AckedRanges, now: float) -> None:
-        connection = self._connection
-        connection._take_ack(ranges, delay, now)
+        connection, space, received_acks = self._connection, self._space, self._received_acks
+        former_largest = space.largest_acked_packet
+        received_acks.check(ranges[-1].stop - 1, len(ranges) - 1, Epoch.ONE_RTT, _ACK)
+        connection._loss.on_ack_received(
+            ack_rangeset=ranges,  # type: ignore[arg-type]  # what recovery needs of it
+            ack_delay=(delay << connection._remote_ack_delay_exponent) / 1_000_000,
+            now=now,
+            space=space,
+        )
+        received_acks.follow(former_largest, space, now)
+        self._state.idle_timeout_s = connection._idle_timeout()
         for stream in self._endable:
             if stream.sender.is_finished:
-                connection._is_steady = False  # it is discarded with the next packet
+                self._state.end()  # it is discarded with the next packet
 
 
 def _packet_number(truncated: int, window: int, expected: int) -> int:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from aioquic._buffer import Buffer
 from aioquic.buffer import size_uint_var
+from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet import QuicFrameType, QuicPacketType, push_ack_frame
 from aioquic.quic.packet_builder import QuicSentPacket
 from aioquic.quic.stream import QuicStream, QuicStreamSender
 from aioquic.tls import Epoch
 
 from voicelink.quic.fast_path.keys import MAX_NUMBER_BYTES, NONCE_BYTES, SAMPLE_BYTES, TAG_BYTES, Keys
-
-if TYPE_CHECKING:
-    from voicelink.quic.engine import Connection
+from voicelink.quic.fast_path.sendable import has_data, sendable_end
+from voicelink.quic.fast_path.steady_state import SteadyState
+from voicelink.quic.limits.recovery import BoundedRecovery
+from voicelink.quic.parts.ack_policy import AckPolicy
 
 _EPOCH: Final = Epoch.ONE_RTT
 _PACKET_TYPE: Final = QuicPacketType.ONE_RTT
@@ -36,10 +38,24 @@ _Handlers = list[tuple[Any, Sequence[Any]]]
 class FastSender:
     """The sending half of the fast path, for as long as the connection is steady."""
 
-    __slots__ = ("_cid", "_connection", "_encrypt", "_first", "_header_bytes", "_iv", "_mask", "_path", "_space")
+    __slots__ = (
+        "_cid",
+        "_connection",
+        "_encrypt",
+        "_first",
+        "_header_bytes",
+        "_iv",
+        "_loss",
+        "_mask",
+        "_path",
+        "_space",
+        "_state",
+    )
 
-    def __init__(self, connection: Connection, keys: Keys) -> None:
+    def __init__(self, connection: QuicConnection, state: SteadyState, loss: BoundedRecovery, keys: Keys) -> None:
         self._connection = connection
+        self._state = state
+        self._loss = loss
         self._path = connection._network_paths[0]
         self._cid = connection._peer_cid.cid
         self._header_bytes = 1 + len(self._cid) + _NUMBER_BYTES
@@ -51,14 +67,13 @@ class FastSender:
 
     def datagrams(self, now: float) -> list[tuple[bytes, Any]] | None:
         """Return what may be sent now; `None`, and nothing changed, if aioquic must build it."""
-        connection, space = self._connection, self._space
+        connection, space, loss = self._connection, self._space, self._loss
         is_acking = space.ack_at is not None
         if is_acking and self._is_ping_due():
             return None
         waiting = self._waiting()
         if waiting and any(type(each.sender) is not QuicStreamSender for each in waiting):
             return None
-        loss = connection._loss
         pending = connection._datagrams_pending
         room = connection._max_datagram_size - self._header_bytes - TAG_BYTES
         flight = loss.congestion_window - loss.bytes_in_flight if waiting or pending else 0
@@ -109,24 +124,25 @@ class FastSender:
                 flight -= len(datagram)
             loss._pacer.update_after_send(now=now)
         self._register(packets, now)
-        connection._has_stream_data = bool(waiting)
+        self._state.has_stream_data = bool(waiting)
         return datagrams
 
     def _is_ping_due(self) -> bool:
         """Whether an ACK needs a PING beside it, which aioquic writes."""
         connection, space = self._connection, self._space
         has_gaps = len(space.ack_queue) > 1
-        return (has_gaps and connection._packet_number % _PINGS_EVERY == 0) or connection._acks.wants_ping(
-            connection._loss.acks_unanswered, space
+        return (has_gaps and connection._packet_number % _PINGS_EVERY == 0) or AckPolicy.wants_ping(
+            self._loss.acks_unanswered, space
         )
 
     def _waiting(self) -> list[QuicStream]:
         """The streams that have something to send and may, in the order of their turns."""
-        connection = self._connection
-        if not connection._has_stream_data:
+        if not self._state.has_stream_data:
             return []
-        has_data = connection._has_data
-        return [each for each in connection._streams_queue if not each.sender.buffer_is_empty and has_data(each)]
+        connection = self._connection
+        return [
+            each for each in connection._streams_queue if not each.sender.buffer_is_empty and has_data(connection, each)
+        ]
 
     def _put_ack(self, body: bytearray, handlers: _Handlers, room: int, now: float) -> None:
         connection, space = self._connection, self._space
@@ -155,7 +171,7 @@ class FastSender:
             offset = sender.next_offset
             overhead = 3 + size_uint_var(stream_id) + (size_uint_var(offset) if offset else 0)
             before = sender.highest_offset
-            frame = sender.get_frame(most - len(body) - overhead, connection._sendable_end(stream))
+            frame = sender.get_frame(most - len(body) - overhead, sendable_end(connection, stream))
             if frame is None:
                 continue
             offset, data = frame.offset, frame.data
@@ -196,9 +212,9 @@ class FastSender:
     def _register(self, packets: list[QuicSentPacket], now: float) -> None:
         connection = self._connection
         for packet in packets:
-            connection._loss.on_packet_sent(packet=packet, space=self._space)
+            self._loss.on_packet_sent(packet=packet, space=self._space)
             if packet.is_ack_eliciting and not connection._ack_eliciting_sent_since_receipt:
-                connection._close_at = now + connection._steady_idle_timeout_s
+                connection._close_at = now + self._state.idle_timeout_s
                 connection._ack_eliciting_sent_since_receipt = True
             self._path.bytes_sent += packet.sent_bytes
 

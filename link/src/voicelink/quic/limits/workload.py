@@ -109,6 +109,8 @@ class Workload:
         busy_packets_per_s: float = math.inf,
     ) -> None:
         self.units = 0
+        self.datagram_frames_ignored = 0
+        """DATAGRAM frames beyond their rate."""
         self._shared = shared
         self._at = -math.inf
         self._extra_full_at = -math.inf
@@ -147,8 +149,11 @@ class Workload:
         return True
 
     def admits_datagram_frame(self, now: float) -> bool:
-        """Return whether one more DATAGRAM frame may go to the application."""
-        return self._datagram_frames.take(1, now)
+        """Return whether one more DATAGRAM frame may go to the application, or count it as ignored."""
+        if self._datagram_frames.take(1, now):
+            return True
+        self.datagram_frames_ignored += 1
+        return False
 
 
 FrameHandlers = Mapping[int, tuple[str, AbstractSet[Epoch]]]

@@ -178,7 +178,7 @@ def ahead_of_settings(script: Script) -> tuple[Peer, Callable[[], None]]:
     def release() -> None:
         peer.quic._streams[2] = control
         peer.quic._streams_queue.append(control)
-        peer.quic._is_steady = False
+        peer.quic._steady.end()
         peer.turn()
 
     return peer, release

@@ -154,7 +154,7 @@ def test_what_the_fast_path_does_not_know_goes_aioquics_way(more: Any, monkeypat
 
 def test_a_client_without_connection_ids_still_finds_a_stateless_reset() -> None:
     pair = steady(client_cids=RandomCids(0, seeded(1)))
-    assert pair.client._fast_receiver is None
+    assert pair.client._fast_path.receiver is None
     token = pair.client._peer_cid.stateless_reset_token
     pair.client.receive_datagram(b"\x40" + bytes(40) + token, SERVER_ADDRESS, pair.now)
     assert pair.client.is_ended
@@ -188,9 +188,9 @@ def test_what_is_rare_ends_the_steadiness_at_once(
     act: Callable[[Connection], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pair = steady()
-    assert pair.server._is_steady
+    assert pair.server._steady.holds
     act(pair.server)
-    assert not pair.server._is_steady
+    assert not pair.server._steady.holds
     ways = Ways(pair, monkeypatch)
     pair.server.send_stream_data(3 if act not in (RARE["reset"], RARE["reset at"]) else 1, FRAME)
     pair.server.datagrams_to_send(pair.now)
@@ -203,10 +203,10 @@ def test_reading_what_was_held_back_ends_the_steadiness_where_a_limit_rises() ->
     for _ in range(7):
         pair.client.send_stream_data(2, bytes(1000))
         pair.exchange(2)
-    assert pair.server._is_steady
+    assert pair.server._steady.holds
     before = pair.client._remote_max_data
     pair.server.unread_bytes = 0
-    assert not pair.server._is_steady
+    assert not pair.server._steady.holds
     pair.exchange(2)
     assert pair.client._remote_max_data > before
 
@@ -230,7 +230,7 @@ def test_a_packet_with_a_strange_frame_changes_nothing_before_aioquic_has_it(
     frames: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pair = steady()
-    receiver = pair.server._fast_receiver
+    receiver = pair.server._fast_path.receiver
     assert receiver is not None
     datagram = packet(pair.client, b"\x0a\x02\x01x" + frames)
     before = state_of(pair.server)
@@ -271,7 +271,7 @@ def test_an_end_before_an_empty_frame_is_a_final_size_error() -> None:
 def test_a_released_connection_refers_to_no_part_of_its_fast_path() -> None:
     pair = steady()
     pair.server.release()
-    assert pair.server._fast_receiver is pair.server._fast_sender is None
+    assert pair.server._fast_path.receiver is pair.server._fast_path.sender is None
 
 
 def test_the_ciphers_of_aioquic_hold_what_the_fast_path_takes_from_them() -> None:
