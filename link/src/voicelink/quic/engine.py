@@ -8,11 +8,11 @@ each gap that is closed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from typing import Any, Final
 
 import aioquic
@@ -23,9 +23,7 @@ from aioquic.buffer import size_uint_var
 from aioquic.quic import events
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import (
-    CRYPTO_BUFFER_SIZE,
     END_STATES,
-    MAX_EARLY_DATA,
     MAX_STREAM_DATA_FRAME_CAPACITY,
     NEW_CONNECTION_ID_FRAME_CAPACITY,
     QuicConnection,
@@ -36,7 +34,6 @@ from aioquic.quic.connection import (
     QuicReceiveContext,
     stream_is_unidirectional,
 )
-from aioquic.quic.crypto import CryptoPair, NoCallback
 from aioquic.quic.packet import (
     QuicErrorCode,
     QuicFrameType,
@@ -64,29 +61,11 @@ from voicelink.quic.events import (
 from voicelink.quic.fast_path.fast_path import FastPath
 from voicelink.quic.fast_path.parts import Parts
 from voicelink.quic.fast_path.steady_state import SteadyState
-from voicelink.quic.handshake import blocks, hkdf
-from voicelink.quic.handshake.hello_retry import RetryingContext
+from voicelink.quic.handshake import blocks, hkdf, server_start
 from voicelink.quic.handshake.initial_keys import InitialKeys, InitialPair
-from voicelink.quic.handshake.transport_parameters import (
-    ACK_DELAY_EXPONENT,
-    ACTIVE_CONNECTION_ID_LIMIT,
-    DISABLE_ACTIVE_MIGRATION,
-    INITIAL_MAX_DATA,
-    INITIAL_MAX_STREAM_DATA,
-    INITIAL_MAX_STREAMS_BIDI,
-    INITIAL_MAX_STREAMS_UNI,
-    INITIAL_SOURCE_CONNECTION_ID,
-    MAX_DATAGRAM_FRAME_SIZE,
-    MAX_IDLE_TIMEOUT,
-    MAX_UDP_PAYLOAD_SIZE,
-    ORIGINAL_DESTINATION_CONNECTION_ID,
-    RETRY_SOURCE_CONNECTION_ID,
-    STATELESS_RESET_TOKEN,
-    integer_parameters,
-    pull_transport_parameters,
-    transport_parameter,
-    version_information,
-)
+from voicelink.quic.handshake.key_callbacks import drop_key_logs, drop_tls_callbacks
+from voicelink.quic.handshake.own_parameters import MAX_UDP_PAYLOAD_BYTES, own_parameters
+from voicelink.quic.handshake.transport_parameters import DISABLE_ACTIVE_MIGRATION, pull_transport_parameters
 from voicelink.quic.limits.crypto_buffer import (
     CLIENT_WINDOW_BYTES,
     SERVER_WINDOW_BYTES,
@@ -143,8 +122,6 @@ H3_NO_ERROR: Final = 0x100
 NO_STREAM: Final = -1
 """Stands for a stream that is never opened: what is sent on it is dropped."""
 MAX_REASON_CHARACTERS: Final = 200  # a reason that does not fit the packet would keep the close from being sent
-MAX_UDP_PAYLOAD_BYTES: Final = 1500
-"""Larger ones only come in fragments, and could hold thousands of frames."""
 MAX_PEER_CIDS: Final = 4
 """How many connection IDs a peer may give this side at a time: one in use, and three for paths to come, each of which
 the peer replaces. aioquic's 8 cost a peer that gives all of them, and this side, as many frames more."""
@@ -172,14 +149,6 @@ _MORE_FRAME_HANDLERS: Final[FrameHandlers] = {
 }
 _frame_handlers: dict[int, tuple[str, AbstractSet[tls.Epoch]]] = {}
 """aioquic's, as the first connection has them, and ours."""
-
-SERVER_CRYPTO_BYTES: Final[Mapping[tls.Epoch, int]] = {
-    tls.Epoch.INITIAL: 1_024,
-    tls.Epoch.HANDSHAKE: CRYPTO_BUFFER_SIZE,
-    tls.Epoch.ONE_RTT: 2_048,
-}
-"""Room for what TLS writes at once at each encryption level: a ServerHello or HelloRetryRequest; the certificates, for
-which alone aioquic's size is needed; and session tickets."""
 
 
 class Connection(QuicConnection):
@@ -484,9 +453,8 @@ class Connection(QuicConnection):
         context = getattr(self, "tls", None)
         if context is None:  # before the first packet
             return
-        context.alpn_cb = context.get_session_ticket_cb = context.new_session_ticket_cb = None
-        context.update_traffic_key_cb = _ignore_key
-        _ignore_key_changes(*self._cryptos.values(), *self._cryptos_initial.values())
+        drop_tls_callbacks(context)
+        drop_key_logs(*self._cryptos.values(), *self._cryptos_initial.values())
 
     def _reset_by_peer(self) -> None:
         self._close_event = events.ConnectionTerminated(
@@ -574,58 +542,14 @@ class Connection(QuicConnection):
             # each group costs a key before the first packet, and every server has P-256 (RFC 8446 section 9.1)
             self.tls._supported_groups = [tls.Group.SECP256R1, tls.Group.X25519]
             if self._quic_logger is None:
-                _ignore_key_changes(self._cryptos[tls.Epoch.ZERO_RTT], self._cryptos[tls.Epoch.HANDSHAKE])
+                drop_key_logs(self._cryptos[tls.Epoch.ZERO_RTT], self._cryptos[tls.Epoch.HANDSHAKE])
         else:
-            self._initialize_server(peer_cid)
+            server_start.begin(self, peer_cid, self._initial_keys)
+            self._initial_keys = None
         for space in self._spaces.values():
             space.received_packets = ReceivedNumbers()  # type: ignore[assignment]  # answers as aioquic's
         for stream in self._crypto_streams.values():
             stream.receiver = CryptoReceiver(self._crypto_window)  # type: ignore[assignment]  # what CRYPTO needs of it
-
-    def _initialize_server(self, peer_cid: bytes) -> None:
-        """As aioquic's, with the Initial keys of the version that the client speaks, and buffers as large as needed."""
-        configuration = self._configuration
-        self.tls = context = RetryingContext(
-            is_client=False,
-            alpn_protocols=configuration.alpn_protocols,
-            cipher_suites=configuration.cipher_suites,
-            logger=self._logger,
-            max_early_data=MAX_EARLY_DATA,
-            verify_mode=configuration.verify_mode,
-        )
-        context.certificate = configuration.certificate
-        context.certificate_chain = configuration.certificate_chain
-        context.certificate_private_key = configuration.private_key
-        context.handshake_extensions = [
-            (tls.ExtensionType.QUIC_TRANSPORT_PARAMETERS, self._serialize_transport_parameters())
-        ]
-        context.alpn_cb = self._alpn_handler
-        context.get_session_ticket_cb = self._session_ticket_fetcher
-        context.update_traffic_key_cb = self._update_traffic_key
-
-        self._cryptos_initial = InitialKeys(peer_cid, configuration.supported_versions, self._initial_keys)
-        self._initial_keys = None
-        has_log = self._quic_logger is not None
-        self._cryptos = {
-            tls.Epoch.INITIAL: self._cryptos_initial[self._version or 0],
-            tls.Epoch.ZERO_RTT: self._logged_keys("0rtt") if has_log else CryptoPair(),
-            tls.Epoch.HANDSHAKE: self._logged_keys("handshake") if has_log else CryptoPair(),
-            tls.Epoch.ONE_RTT: self._logged_keys("1rtt"),  # they change, maybe while `start_qlog` logs
-        }
-        levels = SERVER_CRYPTO_BYTES
-        self._crypto_buffers = {epoch: Buffer(capacity=capacity) for epoch, capacity in levels.items()}
-        self._crypto_streams = {epoch: QuicStream() for epoch in levels}
-        self._spaces = {epoch: QuicPacketSpace(is_application_data=epoch is tls.Epoch.ONE_RTT) for epoch in levels}
-        self._loss.spaces = list(self._spaces.values())
-
-    def _logged_keys(self, name: str) -> CryptoPair:
-        client, server = f"client_{name}_secret", f"server_{name}_secret"
-        return CryptoPair(
-            recv_setup_cb=partial(self._log_key_updated, client),
-            recv_teardown_cb=partial(self._log_key_retired, client),
-            send_setup_cb=partial(self._log_key_updated, server),
-            send_teardown_cb=partial(self._log_key_retired, server),
-        )
 
     def _discard_epoch(self, epoch: tls.Epoch) -> None:
         if epoch is tls.Epoch.INITIAL and isinstance(self._cryptos_initial, InitialKeys):
@@ -693,36 +617,12 @@ class Connection(QuicConnection):
     def _serialize_transport_parameters(self) -> bytes:
         if self._quic_logger is not None:
             super()._serialize_transport_parameters()  # logs what aioquic knows of them
-        configuration = self._configuration
         return (
-            integer_parameters(
-                (MAX_IDLE_TIMEOUT, int(configuration.idle_timeout * 1000)),
-                (MAX_UDP_PAYLOAD_SIZE, MAX_UDP_PAYLOAD_BYTES),
-                (INITIAL_MAX_DATA, self._local_max_data.value),
-                *((each, configuration.max_stream_data) for each in INITIAL_MAX_STREAM_DATA),
-                (INITIAL_MAX_STREAMS_BIDI, self._local_max_streams_bidi.value),
-                (INITIAL_MAX_STREAMS_UNI, self._local_max_streams_uni.value),
-                (ACK_DELAY_EXPONENT, self._local_ack_delay_exponent),
-                (ACTIVE_CONNECTION_ID_LIMIT, self._local_active_connection_id_limit),
-                (MAX_DATAGRAM_FRAME_SIZE, configuration.max_datagram_frame_size or 0),
-            )
-            + version_information(self._version or 0, tuple(configuration.supported_versions))
+            own_parameters(self)
             + self._acks.transport_parameters()
             + self._partial_resets.transport_parameters()
             + self._ids.transport_parameters()
-            + self._handshake_cid_parameters()
         )
-
-    def _handshake_cid_parameters(self) -> bytes:
-        """Encode what authenticates the connection IDs of the handshake (RFC 9000 section 7.3)."""
-        data = transport_parameter(INITIAL_SOURCE_CONNECTION_ID, self._local_initial_source_connection_id)
-        if self._is_client:
-            return data
-        data += transport_parameter(ORIGINAL_DESTINATION_CONNECTION_ID, self.original_destination_connection_id)
-        data += transport_parameter(STATELESS_RESET_TOKEN, self._host_cids[0].stateless_reset_token)
-        if self._retry_source_connection_id is not None:
-            data += transport_parameter(RETRY_SOURCE_CONNECTION_ID, self._retry_source_connection_id)
-        return data
 
     def _parse_transport_parameters(self, data: bytes, from_session_ticket: bool = False) -> None:
         super()._parse_transport_parameters(data, from_session_ticket)
@@ -1110,13 +1010,3 @@ class Connection(QuicConnection):
         if self._acks.wants_ping(self._loss.acks_unanswered, space):
             with suppress(QuicPacketBuilderStop):
                 self._write_ping_frame(builder, comment="ACK-of-ACK trigger")
-
-
-def _ignore_key_changes(*pairs: CryptoPair) -> None:
-    """Drop the callbacks by which aioquic logs keys."""
-    for pair in pairs:
-        for half in (pair.recv, pair.send):
-            half._setup_cb = half._teardown_cb = NoCallback
-
-
-def _ignore_key(*_: object) -> None: ...

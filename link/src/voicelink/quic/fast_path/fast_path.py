@@ -49,9 +49,10 @@ class FastPath:
             self.sender = FastSender(connection, state, self._parts.loss, sending)
 
     def release(self) -> None:
-        """Let go of the connection's halves, which refer to it."""
+        """Let go of the connection, which will neither receive nor send again."""
         self._state.end()
         self.receiver = self.sender = None
+        self._connection = None  # type: ignore[assignment]  # nothing is asked of a connection that is gone
 
     def is_sending_due(self, now: float) -> bool:
         """While the state holds: whether there is anything to send."""
