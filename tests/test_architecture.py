@@ -284,7 +284,7 @@ MANY_METHODS = {
     "quiclb.Supervisor": (13, "the life of forwarding processes, and what metrics ask of them"),
 }
 MANY_PARAMETERS = {
-    "voicelink.Connection.__init__": (13, "what aioquic's constructor takes, and the parts that are ours"),
+    "voicelink.Connection.__init__": (8, "settings, what is known before the first packet, and what connections share"),
     "voice_gateway.Cascade.__init__": (8, "each part of a cascade, and when turns end"),
     "voice_gateway.TelephoneCall.__init__": (8, "the vendor, its socket, and what the service decides for each call"),
     "voice_gateway.WebServer.__init__": (10, "all routes and limits of one listener"),

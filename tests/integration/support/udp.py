@@ -20,7 +20,7 @@ from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
 from voice_gateway.transport.base import Transport
 from voice_gateway.transport.webtransport import VoiceOverWebTransport
 from voicelink.h3.webtransport import StreamData, WebTransportEvent, WebTransportLayer
-from voicelink.quic import Connection
+from voicelink.quic import Connection, ResumptionCallbacks
 from voicelink.quic.cid_source import RandomCids
 from voicelink.quic.events import ConnectionTerminated, QuicEvent
 from voicelink.wire import (
@@ -126,7 +126,7 @@ class Client:
         self.quic = Connection(
             configuration=client_configuration(**configuration),
             cids=RandomCids(8, os.urandom),
-            session_ticket_handler=self.tickets.append,
+            resumption=ResumptionCallbacks(ticket_received=self.tickets.append),
         )
         self.sockets: list[Socket] = []
         self.quic_events: list[QuicEvent] = []

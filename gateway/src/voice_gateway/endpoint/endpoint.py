@@ -35,7 +35,7 @@ from voice_gateway.endpoint.tls.identity import TlsIdentity
 from voice_gateway.net.network import network_of
 from voicelink.net.deadline_queue import DeadlineQueue
 from voicelink.net.deadline_timer import DeadlineTimer
-from voicelink.quic import H3_NO_ERROR, Connection, QuicErrorCode, SharedLoad
+from voicelink.quic import H3_NO_ERROR, Connection, FirstInitial, QuicErrorCode, ResumptionCallbacks, SharedLoad
 from voicelink.quic.cid_source import RandomBytes
 from voicelink.quic.stateless import (
     MIN_INITIAL_BYTES,
@@ -303,13 +303,16 @@ class Endpoint:
             configuration=self._configuration,
             cids=self._cids,
             options=self._settings.connection,
-            original_destination_connection_id=(retried.original_destination_cid if retried else header.dcid),
-            retry_source_connection_id=retried.retry_source_cid if retried else None,
-            session_ticket_fetcher=self.credentials.open_session,
-            ticket_sealer=self.credentials.seal_session,
+            first_initial=FirstInitial(
+                retried.original_destination_cid if retried else header.dcid,
+                retried.retry_source_cid if retried else None,
+                admitted.keys,
+            ),
+            resumption=ResumptionCallbacks(
+                open_session=self.credentials.open_session, seal_session=self.credentials.seal_session
+            ),
             preferred_address=self._settings.preferred if via is not None else None,
             shared_load=self._load,
-            initial_keys=admitted.keys,
             qlog=on_log,
         )
         if self._qlogs is not None and on_log is not None:

@@ -20,6 +20,7 @@ from voicelink.quic.events import (
 )
 from voicelink.quic.limits.workload import SharedLoad
 from voicelink.quic.options import ConnectionOptions, PreferredAddress
+from voicelink.quic.start import FirstInitial, ResumptionCallbacks
 
 __all__ = [
     "AIOQUIC_VERSION",
@@ -30,6 +31,7 @@ __all__ = [
     "CipherSuite",
     "Connection",
     "ConnectionOptions",
+    "FirstInitial",
     "PathFailed",
     "PathValidated",
     "PeerClosed",
@@ -39,6 +41,7 @@ __all__ = [
     "QuicConfiguration",
     "QuicErrorCode",
     "RandomCids",
+    "ResumptionCallbacks",
     "ServerMoved",
     "SessionTicket",
     "SharedLoad",

@@ -62,7 +62,7 @@ from voicelink.quic.fast_path.fast_path import FastPath
 from voicelink.quic.fast_path.parts import Parts
 from voicelink.quic.fast_path.steady_state import SteadyState
 from voicelink.quic.handshake import blocks, hkdf, server_start
-from voicelink.quic.handshake.initial_keys import InitialKeys, InitialPair
+from voicelink.quic.handshake.initial_keys import InitialKeys
 from voicelink.quic.handshake.key_callbacks import drop_key_logs, drop_tls_callbacks
 from voicelink.quic.handshake.own_parameters import MAX_UDP_PAYLOAD_BYTES, own_parameters
 from voicelink.quic.handshake.transport_parameters import DISABLE_ACTIVE_MIGRATION, pull_transport_parameters
@@ -93,13 +93,13 @@ from voicelink.quic.parts.received_acks import ReceivedAcks
 from voicelink.quic.parts.reset_stream_at import FRAME_CAPACITY, RESET_STREAM_AT, PartialSender, ResetStreamAt
 from voicelink.quic.parts.resumption import (
     Resumption,
-    TicketSealer,
     early_packets,
     push_token,
     report_lost,
     token_capacity,
 )
 from voicelink.quic.qlog import Qlog, qlog_logger
+from voicelink.quic.start import FirstInitial, ResumptionCallbacks
 
 AIOQUIC_VERSION: Final = "1.7.2"
 if aioquic.__version__ != AIOQUIC_VERSION:
@@ -156,7 +156,7 @@ class Connection(QuicConnection):
 
     `cids` issues this side's connection IDs, of the length that `configuration.connection_id_length` says.
     `shared_load` counts the work of all connections of one endpoint.
-    `initial_keys` are a server's, where its client's first packet was opened with them before.
+    `first_initial` is a server's, of the packet that it begins with.
     `qlog` is where the log of this one connection goes.
     """
 
@@ -166,17 +166,13 @@ class Connection(QuicConnection):
         configuration: QuicConfiguration,
         cids: CidSource,
         options: ConnectionOptions | None = None,
-        original_destination_connection_id: bytes | None = None,
-        retry_source_connection_id: bytes | None = None,
-        session_ticket_fetcher: tls.SessionTicketFetcher | None = None,
-        session_ticket_handler: tls.SessionTicketHandler | None = None,
-        ticket_sealer: TicketSealer | None = None,
-        token_handler: Any = None,
+        first_initial: FirstInitial | None = None,
+        resumption: ResumptionCallbacks | None = None,
         preferred_address: PreferredAddress | None = None,
         shared_load: SharedLoad | None = None,
-        initial_keys: InitialPair | None = None,
         qlog: Qlog | None = None,
     ) -> None:
+        resumption = resumption or ResumptionCallbacks()
         if qlog is not None:
             configuration = replace(configuration, quic_logger=qlog_logger(qlog))
         self._ids = ConnectionIds(
@@ -187,15 +183,15 @@ class Connection(QuicConnection):
         )
         super().__init__(
             configuration=configuration,
-            original_destination_connection_id=original_destination_connection_id,
-            retry_source_connection_id=retry_source_connection_id,
-            session_ticket_fetcher=session_ticket_fetcher,
-            session_ticket_handler=session_ticket_handler,
-            token_handler=token_handler,
+            original_destination_connection_id=None if first_initial is None else first_initial.destination_cid,
+            retry_source_connection_id=None if first_initial is None else first_initial.retry_source_cid,
+            session_ticket_fetcher=resumption.open_session,
+            session_ticket_handler=resumption.ticket_received,
+            token_handler=resumption.token_received,
         )
         # aioquic has an adapter of it for each connection, which doubles the cost of a line that is not written
         self._logger = _log  # type: ignore[assignment]  # logs as the adapter does, without the connection ID
-        self._initial_keys = initial_keys
+        self._initial_keys = None if first_initial is None else first_initial.keys
         self.options = options = options or ConnectionOptions()
         self.datagrams_dropped = 0
         """DATAGRAM frames that were too large, or waited too long."""
@@ -212,7 +208,7 @@ class Connection(QuicConnection):
         self._paths = Paths()
         self._steady = SteadyState()
         self._partial_resets = ResetStreamAt()
-        self._resumption = Resumption(ticket_sealer)
+        self._resumption = Resumption(resumption.seal_session)
         self._windows = ReceiveWindows(configuration.max_data, configuration.max_stream_data)
         self.workload = Workload(
             options.max_packets_per_s, options.max_datagram_frames_per_s, shared_load, options.busy_packets_per_s

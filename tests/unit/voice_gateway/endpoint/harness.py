@@ -11,7 +11,7 @@ from tests.integration.support.udp import issuer
 from tests.unit.voicelink.quic.harness import SERVER_ADDRESS, client_configuration, identity, seeded
 from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
 from voice_gateway.endpoint.served import ServedConnection
-from voicelink.quic import Connection
+from voicelink.quic import Connection, ResumptionCallbacks
 from voicelink.quic.cid_source import RandomCids
 
 HOME = ("198.51.100.1", 4000)
@@ -33,7 +33,7 @@ class Line:
         self.client = Connection(
             configuration=client_configuration(),
             cids=RandomCids(8, seeded(seed)),
-            token_handler=self.tokens.append,
+            resumption=ResumptionCallbacks(token_received=self.tokens.append),
         )
         self.endpoint = Endpoint(EndpointSettings(host=None, **settings), identity(), issuer(), self._accept)
         self.endpoint.send = self._to_client  # type: ignore[method-assign]  # there is no socket

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from voice_gateway.endpoint.tls.identity import TlsIdentity
-from voicelink.quic import Connection, ConnectionOptions
+from voicelink.quic import Connection, ConnectionOptions, FirstInitial
 from voicelink.quic.cid_source import CidSource, RandomCids
 from voicelink.quic.events import QuicEvent
 
@@ -165,7 +165,7 @@ def connected(
         configuration=server_configuration(connection_id_length=server_cids.length_bytes, **(server or {})),
         cids=server_cids,
         options=options,
-        original_destination_connection_id=initiator.original_destination_connection_id,
+        first_initial=FirstInitial(initiator.original_destination_connection_id),
         **server_more,
     )
     initiator.connect(SERVER_ADDRESS, 10.0)

@@ -9,7 +9,7 @@ from typing import Final
 from voice_gateway.endpoint.settings import EndpointSettings, quic_configuration
 from voice_gateway.endpoint.tls.identity import TlsIdentity
 from voice_gateway.errors import IdentityError
-from voicelink.quic import Connection, PeerClosed, QuicConfiguration
+from voicelink.quic import Connection, FirstInitial, PeerClosed, QuicConfiguration
 from voicelink.quic.cid_source import RandomCids
 from voicelink.quic.events import ConnectionTerminated, HandshakeCompleted
 
@@ -32,7 +32,7 @@ def handshake_in_memory(identity: TlsIdentity) -> None:
     server = Connection(
         configuration=quic_configuration(EndpointSettings(), identity, _CID_BYTES),
         cids=RandomCids(_CID_BYTES, os.urandom),
-        original_destination_connection_id=client.original_destination_connection_id,
+        first_initial=FirstInitial(client.original_destination_connection_id),
     )
     fault = _exchange(client, server)
     if fault is not None:

@@ -23,7 +23,7 @@ from tests.unit.voicelink.quic.harness import (
 )
 from voice_gateway.endpoint.credentials import Credentials
 from voice_gateway.endpoint.settings import SharedSecrets
-from voicelink.quic import Connection, PeerClosed
+from voicelink.quic import Connection, FirstInitial, PeerClosed, ResumptionCallbacks
 from voicelink.quic.cid_source import RandomCids
 from voicelink.quic.events import HandshakeCompleted, ProtocolNegotiated, StreamDataReceived
 
@@ -124,14 +124,15 @@ def dial(kind: type[Connection] = RetriedClient, secrets: Credentials | None = N
     client = kind(
         configuration=client_configuration(**configuration),
         cids=RandomCids(8, seeded(1)),
-        session_ticket_handler=tickets.append,
+        resumption=ResumptionCallbacks(ticket_received=tickets.append),
     )
     server = Connection(
         configuration=server_configuration(),
         cids=RandomCids(8, seeded(2)),
-        original_destination_connection_id=client.original_destination_connection_id,
-        session_ticket_fetcher=secrets.open_session if secrets else None,
-        ticket_sealer=secrets.seal_session if secrets else None,
+        first_initial=FirstInitial(client.original_destination_connection_id),
+        resumption=ResumptionCallbacks(open_session=secrets.open_session, seal_session=secrets.seal_session)
+        if secrets
+        else None,
     )
     client.connect(SERVER_ADDRESS, 10.0)
     pair = Pair(client, server)

@@ -20,7 +20,7 @@ from tests.unit.voicelink.quic.harness import (
 )
 from voice_gateway.endpoint.credentials import Credentials
 from voice_gateway.endpoint.settings import SharedSecrets
-from voicelink.quic import Connection
+from voicelink.quic import Connection, FirstInitial, ResumptionCallbacks
 from voicelink.quic.cid_source import RandomCids
 from voicelink.quic.events import HandshakeCompleted, StreamDataReceived
 
@@ -42,15 +42,13 @@ class Caller:
         client = Connection(
             configuration=client_configuration(**configuration),
             cids=RandomCids(8, seeded(1)),
-            session_ticket_handler=self.tickets.append,
-            token_handler=self.tokens.append,
+            resumption=ResumptionCallbacks(ticket_received=self.tickets.append, token_received=self.tokens.append),
         )
         responder = Connection(
             configuration=server_configuration(),
             cids=RandomCids(8, seeded(2)),
-            original_destination_connection_id=client.original_destination_connection_id,
-            session_ticket_fetcher=server.open_session,
-            ticket_sealer=server.seal_session,
+            first_initial=FirstInitial(client.original_destination_connection_id),
+            resumption=ResumptionCallbacks(open_session=server.open_session, seal_session=server.seal_session),
         )
         client.connect(SERVER_ADDRESS, 10.0)
         if early:
@@ -139,10 +137,8 @@ def test_early_data_survives_a_retry() -> None:
     responder = Connection(
         configuration=server_configuration(),
         cids=RandomCids(8, seeded(2)),
-        original_destination_connection_id=original,
-        retry_source_connection_id=b"retrycid",
-        session_ticket_fetcher=server.open_session,
-        ticket_sealer=server.seal_session,
+        first_initial=FirstInitial(original, b"retrycid"),
+        resumption=ResumptionCallbacks(open_session=server.open_session, seal_session=server.seal_session),
     )
     pair = Pair(client, responder, now=10.1)
     pair.client_sends()
@@ -157,12 +153,12 @@ def test_a_worker_without_a_sealer_issues_no_ticket() -> None:
     client = Connection(
         configuration=client_configuration(),
         cids=RandomCids(8, seeded(1)),
-        session_ticket_handler=caller.tickets.append,
+        resumption=ResumptionCallbacks(ticket_received=caller.tickets.append),
     )
     responder = Connection(
         configuration=server_configuration(),
         cids=RandomCids(8, seeded(2)),
-        original_destination_connection_id=client.original_destination_connection_id,
+        first_initial=FirstInitial(client.original_destination_connection_id),
     )
     client.connect(SERVER_ADDRESS, 10.0)
     Pair(client, responder).exchange()

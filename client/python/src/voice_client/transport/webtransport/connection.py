@@ -50,6 +50,7 @@ from voicelink.quic import (
     PreferredAddressOffered,
     QuicErrorCode,
     RandomCids,
+    ResumptionCallbacks,
     ServerMoved,
     SessionTicket,
 )
@@ -105,8 +106,7 @@ class WebTransportConnection:
         self._quic = Connection(
             configuration=quic_configuration(target, trust, account),
             cids=RandomCids(CID_BYTES, rng),
-            session_ticket_handler=self._ticket_received,
-            token_handler=self._token_received,
+            resumption=ResumptionCallbacks(ticket_received=self._ticket_received, token_received=self._token_received),
             qlog=qlog,
         )
         self._has_qlog = qlog is not None
