@@ -73,7 +73,8 @@ class UnidirectionalReader:
     def __init__(self) -> None:
         self._reader = LengthPrefixedReader(MAX_FRAME_BYTES)
         self._head = b""
-        self._has_type = False
+        self.has_type = False
+        """Whether the stream is known to be one of audio."""
         self._is_ended = False
 
     @property
@@ -96,14 +97,14 @@ class UnidirectionalReader:
     ) -> tuple[list[AudioFrame], Malformed | None] | UnknownStream:
         """As `ControlReader.feed`, `most` frames at a time."""
         self._is_ended = self._is_ended or is_ended
-        if not self._has_type:
+        if not self.has_type:
             self._head += data
             stream_type = decode_varint(self._head)
             if stream_type is None:
                 return [], Malformed("a stream ended within its type") if is_ended else None
             if stream_type[0] != StreamType.UPLINK_AUDIO:
                 return UnknownStream(stream_type[0])
-            self._has_type = True
+            self.has_type = True
             data, self._head = self._head[stream_type[1] :], b""
         frames: list[AudioFrame] = []
         bodies = self._reader.feed(data, most)

@@ -293,6 +293,15 @@ class WebTransport:
                 return
             reader = self._readers[event.stream_id] = UnidirectionalReader()
         self._read(event.stream_id, reader, event.data, event.is_ended, self._reads.left)
+        if reader.has_type and event.stream_id in self._readers:
+            self._layer.pass_on(event.stream_id, partial(self._audio_received, event.stream_id, reader))
+
+    def _audio_received(self, stream_id: int, reader: UnidirectionalReader, data: bytes) -> None:
+        """Take more of a stream of audio, which may last as long as the call."""
+        if self._handler is not None:
+            self._handler.bytes_received(len(data))
+        if self._handler is not None:
+            self._read(stream_id, reader, data, is_ended=False, most=self._reads.left)
 
     def _read(self, stream_id: int, reader: UnidirectionalReader, data: bytes, is_ended: bool, most: int) -> None:
         """Take what a stream brings, as far as the turn and the session have room: no backlog must stall the loop."""

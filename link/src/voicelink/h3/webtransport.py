@@ -6,7 +6,7 @@ Sans-IO: feed it the QUIC events of one connection, act on what it returns, and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from aioquic.h3 import events as h3_events
@@ -208,6 +208,15 @@ class WebTransportLayer:
         stream = self._streams.get(stream_id)
         if stream is not None and stream.can_receive:
             self._h3.stop_receiving(stream_id, to_http_code(code))
+
+    def pass_on(self, stream_id: int, take: Callable[[bytes], None]) -> None:
+        """Have `take` called with what arrives on a long-lived stream from now on, instead of `StreamData`.
+
+        Its last data, its end and its reset come as events all the same, and nothing once its session is over.
+        """
+        stream = self._streams.get(stream_id)
+        if stream is not None and stream.can_receive and self._is_open(stream.session_id):
+            self._quic.stream_sinks[stream_id] = take
 
     def send_datagram(self, session_id: int, data: bytes) -> bool:
         """Send an unreliable datagram; False if it was dropped as too large for the peer."""
@@ -445,6 +454,7 @@ class WebTransportLayer:
             self._h3.sending_ended(stream_id)
         if can_receive is not None:
             stream.can_receive = can_receive
+            self._quic.stream_sinks.pop(stream_id, None)
         if not stream.can_send and not stream.can_receive:
             self._streams.pop(stream_id, None)
 
@@ -459,6 +469,7 @@ class WebTransportLayer:
             self._update(stream_id, stream, can_send=False)
 
     def _end(self, session_id: int) -> None:
+        self._quic.stream_sinks.clear()  # those of other sessions of the connection get events again
         self._sessions.pop(session_id, None)
         self._over[session_id] = None
         self._early.take(session_id)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from voicelink.net.deadline_queue import DeadlineQueue
 from voicelink.net.deadline_timer import Clock
 from voicelink.quic.engine import Connection
-from voicelink.quic.events import QuicEvent
+from voicelink.quic.events import QuicEvent, StreamDataReceived
 
 _CLOCK_RESOLUTION_S = 0.001
 
@@ -22,7 +22,7 @@ class Host(Protocol):
         """Have `Driver.flush` called once, when the loop has read what is waiting."""
 
     def event_received(self, event: QuicEvent) -> None:
-        """Take the connection's next event."""
+        """Take the connection's next event, but for data that goes to one of `Connection.stream_sinks`."""
 
     def fault_found(self) -> bool:
         """Handling the connection raised, from within `except`; return False to have the exception propagate."""
@@ -95,10 +95,15 @@ class Driver:
         if self._is_dispatching:
             return
         self._is_dispatching = True
-        next_event = self._quic.next_event
+        next_event, sinks = self._quic.next_event, self._quic.stream_sinks
         try:
             while (host := self._host) is not None and (event := next_event()) is not None:
                 try:
+                    if type(event) is StreamDataReceived and not event.end_stream:
+                        sink = sinks.get(event.stream_id)
+                        if sink is not None:
+                            sink(event.data)
+                            continue
                     host.event_received(event)
                 except Exception:
                     if not self._fault_found():

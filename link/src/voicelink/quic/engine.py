@@ -195,6 +195,8 @@ class Connection(QuicConnection):
         self.options = options = options or ConnectionOptions()
         self.datagrams_dropped = 0
         """DATAGRAM frames that were too large, or waited too long."""
+        self.stream_sinks: dict[int, Callable[[bytes], None]] = {}
+        """Who takes what arrives on a stream, but for its end, in place of events; see `Driver`."""
         self.packets_ignored = 0
         """Datagrams dropped unread for the work that the peer's earlier ones made, or their size."""
         self._has_found_fault = False
@@ -431,6 +433,7 @@ class Connection(QuicConnection):
         self, error_code: int = QuicErrorCode.NO_ERROR, frame_type: int | None = None, reason_phrase: str = ""
     ) -> None:
         self._steady.end()
+        self.stream_sinks.clear()
         if not self.is_ended:
             self._has_found_fault = error_code not in (QuicErrorCode.NO_ERROR, H3_NO_ERROR)
         super().close(error_code, frame_type, reason_phrase[:MAX_REASON_CHARACTERS])
@@ -444,6 +447,7 @@ class Connection(QuicConnection):
         """
         vars(self)[_FRAME_HANDLERS] = {}
         self._fast_path.release()
+        self.stream_sinks.clear()
         self._loss.release()
         self.stop_qlog()  # one of a connection that ended without a close
         context = getattr(self, "tls", None)

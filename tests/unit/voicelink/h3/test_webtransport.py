@@ -263,3 +263,55 @@ def test_datagrams_reach_their_session_and_no_other() -> None:
     assert not both.client.send_datagram(session_id, bytes(5000))
     both.exchange()
     assert of(DatagramReceived, both.from_client) == [DatagramReceived(session_id, b"quick")]
+
+
+# Streams whose data is passed on
+
+
+def passed_on(kind: str = "unidirectional") -> tuple[Ends, int, int, list[bytes]]:
+    both, session_id = open_session()
+    stream_id = both.client.open_stream(session_id, is_unidirectional=kind == "unidirectional")
+    both.client.send(stream_id, b"first")
+    both.exchange()
+    taken: list[bytes] = []
+    both.server.pass_on(stream_id, taken.append)
+    return both, session_id, stream_id, taken
+
+
+@pytest.mark.parametrize("kind", ["unidirectional", "bidirectional"])
+def test_what_arrives_on_a_stream_that_is_passed_on_has_a_sink_until_its_end(kind: str) -> None:
+    both, session_id, stream_id, taken = passed_on(kind)
+    assert both.pair.server.stream_sinks == {stream_id: taken.append}
+    both.client.send(stream_id, b"last", end_stream=True)
+    both.exchange()
+    assert of(StreamData, both.from_client)[-1] == StreamData(
+        session_id, stream_id, b"last", True, kind == "unidirectional"
+    )
+    assert both.pair.server.stream_sinks == {}
+
+
+def test_a_stream_that_is_passed_on_has_no_sink_after_its_reset() -> None:
+    both, session_id, stream_id, _ = passed_on()
+    both.client.reset(stream_id, 5)
+    both.exchange()
+    assert of(StreamReset, both.from_client) == [StreamReset(session_id, stream_id, 5)]
+    assert both.pair.server.stream_sinks == {}
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_a_stream_that_is_passed_on_has_no_sink_once_its_session_is_over(side: str) -> None:
+    both, session_id, stream_id, taken = passed_on()
+    getattr(both, side).close_session(session_id, 0, "")
+    both.exchange()
+    assert both.pair.server.stream_sinks == {}
+    both.server.pass_on(stream_id, taken.append)
+    assert both.pair.server.stream_sinks == {}
+
+
+def test_a_stream_is_passed_on_only_while_its_session_is_open() -> None:
+    both = ends()
+    session_id = both.client.connect("gateway.example", "/v1/voice")
+    stream_id = both.client.open_stream(session_id, is_unidirectional=False)
+    taken: list[bytes] = []
+    both.client.pass_on(stream_id, taken.append)
+    assert both.pair.client.stream_sinks == {}

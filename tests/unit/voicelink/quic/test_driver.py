@@ -10,7 +10,7 @@ import pytest
 from tests.unit.voicelink.quic.harness import Pair, connected, packet
 from voicelink.net.deadline_queue import DeadlineQueue
 from voicelink.quic.driver import Driver
-from voicelink.quic.events import QuicEvent
+from voicelink.quic.events import QuicEvent, StreamDataReceived
 
 PING = b"\x01" + bytes(3)
 
@@ -97,3 +97,36 @@ def test_stream_data_that_the_peer_lets_through_is_sent_without_another_call(hos
     assert host.flushes_asked == 1
     host.driver.flush()
     assert len(host.sent) == 1
+
+
+def test_data_of_a_stream_with_a_sink_goes_there_and_its_end_to_the_host(host: Host) -> None:
+    taken: list[bytes] = []
+    host.pair.server.stream_sinks[2] = taken.append
+    host.receive(stream_frame(2, b"one") + stream_frame(6, b"other"))
+    host.receive(stream_frame(2, b"two", offset=3))
+    host.receive(stream_frame(2, b"", offset=6, is_end=True))
+    assert taken == [b"one", b"two"]
+    assert host.events == [StreamDataReceived(b"other", False, 6), StreamDataReceived(b"", True, 2)]
+
+
+def test_a_sink_that_raises_costs_its_connection(host: Host) -> None:
+    def fail(data: bytes) -> None:
+        raise ValueError(data)
+
+    host.pair.server.stream_sinks[2] = fail
+    with pytest.raises(ValueError, match="one"):
+        host.receive(stream_frame(2, b"one"))
+    host.fault_found = lambda: True  # type: ignore[method-assign]
+    host.receive(stream_frame(2, b"two", offset=3))
+
+
+def test_a_connection_that_closes_has_no_sinks(host: Host) -> None:
+    taken: list[bytes] = []
+    host.pair.server.stream_sinks[2] = taken.append
+    host.pair.server.close()
+    host.receive(stream_frame(2, b"late"))
+    assert taken == []
+
+
+def stream_frame(stream_id: int, data: bytes, offset: int = 0, *, is_end: bool = False) -> bytes:
+    return bytes((0x0E | is_end, stream_id, offset, len(data))) + data

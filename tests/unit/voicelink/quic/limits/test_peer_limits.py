@@ -103,6 +103,7 @@ BOUNDS: dict[str, dict[str, str]] = {
         "_retire_connection_ids": "aioquic's 4 times active_connection_id_limit",
         "_spaces": "one for each encryption level",
         "_streams": "max_streams of each type",
+        "stream_sinks": "max_streams of each type",
         "_streams_blocked_bidi": "this side opens",
         "_streams_blocked_uni": "this side opens",
         "_streams_queue": "max_streams of each type",
