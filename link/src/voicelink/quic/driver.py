@@ -92,12 +92,13 @@ class Driver:
 
     def dispatch(self) -> None:
         """Hand out the events that wait; within `Host.event_received`, leave them to the call that is under way."""
-        if self._is_dispatching:
+        waiting = self._quic.waiting_events
+        if not waiting or self._is_dispatching:
             return
         self._is_dispatching = True
         next_event, sinks = self._quic.next_event, self._quic.stream_sinks
         try:
-            while (host := self._host) is not None and (event := next_event()) is not None:
+            while waiting and (host := self._host) is not None and (event := next_event()) is not None:
                 try:
                     if type(event) is StreamDataReceived and not event.end_stream:
                         sink = sinks.get(event.stream_id)

@@ -8,7 +8,7 @@ each gap that is closed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import replace
@@ -195,6 +195,8 @@ class Connection(QuicConnection):
         self.options = options = options or ConnectionOptions()
         self.datagrams_dropped = 0
         """DATAGRAM frames that were too large, or waited too long."""
+        self.waiting_events: Sized = self._events
+        """What `next_event` has to return yet."""
         self.stream_sinks: dict[int, Callable[[bytes], None]] = {}
         """Who takes what arrives on a stream, but for its end, in place of events; see `Driver`."""
         self.packets_ignored = 0

@@ -95,6 +95,7 @@ BOUNDS: dict[str, dict[str, str]] = {
         "_crypto_streams": "one for each encryption level; CryptoReceiver",
         "_datagrams_pending": "max_queued_datagrams",
         "_events": "those of one datagram, whose size is limited",
+        "waiting_events": "the same",
         "_host_cids": "active_connection_id_limit; replaced at RETIREMENTS_PER_S",
         "_network_paths": "aioquic's MAX_NETWORK_PATHS",
         "_peer_cid_available": "active_connection_id_limit",
