@@ -23,7 +23,7 @@ from deploy.local.cluster import Cluster, ClusterOptions
 from deploy.local.command import command
 from deploy.local.scenario import RECORDING, Moment
 from voice_gateway.errors import GatewayError
-from voice_gateway.session.runtime.ownership import call_session_id
+from voice_gateway.session.runtime.saving.ownership import call_session_id
 from voice_gateway.store.implementations.sqlite import SqliteStore
 from voice_gateway.telephony.vendors.twilio_simulator.loudspeaker import SILENCE
 from voice_gateway.telephony.vendors.twilio_simulator.simulated_call import TwilioCall, TwilioSimulator

@@ -19,7 +19,7 @@ from voice_gateway.agent.base import Agent, Conversation, Emit, FinalTranscript,
 from voice_gateway.errors import StoreError
 from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.manager import SessionManager
-from voice_gateway.session.runtime.client_connection import ClientConnection
+from voice_gateway.session.runtime.connection.client_connection import ClientConnection
 from voice_gateway.session.runtime.live_session import LiveSession
 from voice_gateway.store.base import SessionRecord
 from voice_gateway.store.implementations.memory import MemoryStore

@@ -20,8 +20,9 @@ from voice_gateway.session.core import client_messages, session
 from voice_gateway.session.core.record import numbered_messages, resume_tokens, transcript_lines
 from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.core.speech import turns
-from voice_gateway.session.runtime import backlog, live_session
-from voice_gateway.session.runtime.backlog import FRAMES_BEHIND
+from voice_gateway.session.runtime import live_session
+from voice_gateway.session.runtime.uplink import backlog
+from voice_gateway.session.runtime.uplink.backlog import FRAMES_BEHIND
 from voice_gateway.settings.access_sections import LimitsSection
 from voice_gateway.settings.worker_sections import SessionSection
 from voice_gateway.transport.uplink.reassembler import MAX_AHEAD, MAX_AHEAD_BYTES

@@ -21,10 +21,10 @@ from voice_gateway.session.core.speech.agent_audio import audio_of
 from voice_gateway.session.core.speech.pacing import Lead
 from voice_gateway.session.opening.opening import LookUp, Opening
 from voice_gateway.session.opening.session_admission import Admission
-from voice_gateway.session.runtime.backlog import UplinkScheduler
-from voice_gateway.session.runtime.client_connection import ClientConnection
+from voice_gateway.session.runtime.connection.client_connection import ClientConnection
 from voice_gateway.session.runtime.live_session import EarlyFrame, LiveSession, Services
-from voice_gateway.session.runtime.ownership import Claim, NewSession, Verdict, claim
+from voice_gateway.session.runtime.saving.ownership import Claim, NewSession, Verdict, claim
+from voice_gateway.session.runtime.uplink.backlog import UplinkScheduler
 from voice_gateway.session.stats.counters import SessionCounters
 from voice_gateway.session.stats.events import SessionEvents
 from voice_gateway.session.stats.snapshot import SessionSnapshot

@@ -25,7 +25,7 @@ from voice_gateway.agent.base import (
 from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.session.opening.session_admission import Admission
-from voice_gateway.session.runtime.client_connection import ClientConnection
+from voice_gateway.session.runtime.connection.client_connection import ClientConnection
 from voice_gateway.store.base import SessionRecord
 from voice_gateway.store.implementations.memory import MemoryStore
 from voice_gateway.transport.base import Refusal

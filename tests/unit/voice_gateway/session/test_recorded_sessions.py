@@ -19,7 +19,7 @@ from voice_gateway.recording.segments.format import Uplink, parse
 from voice_gateway.recording.segments.recorder import RecordedCall, RecordingPolicy, Recordings
 from voice_gateway.recording.segments.writer import Segment, SegmentWriter
 from voice_gateway.session.manager import SessionManager
-from voice_gateway.session.runtime.client_connection import ClientConnection
+from voice_gateway.session.runtime.connection.client_connection import ClientConnection
 from voice_gateway.store.base import SessionRecord
 from voice_gateway.store.implementations.memory import MemoryStore
 from voicelink.wire import AudioFrame, Bye, Codec, Played, Start

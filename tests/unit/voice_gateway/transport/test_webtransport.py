@@ -293,7 +293,7 @@ def test_a_defect_in_the_session_costs_one_connection(capsys: pytest.CaptureFixt
 
 
 class MeteredSession(Session):
-    """Counts what arrives, as `voice_gateway.session.runtime.client_connection.ClientConnection` does."""
+    """Counts what arrives, as `voice_gateway.session.runtime.connection.client_connection.ClientConnection` does."""
 
     byte_count = 0
 

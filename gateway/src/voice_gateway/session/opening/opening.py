@@ -10,9 +10,9 @@ import structlog
 
 from voice_gateway.session.core.lifecycle.agreement import Agreement, agree
 from voice_gateway.session.core.session_limits import SessionLimits
-from voice_gateway.session.runtime.client_connection import ClientConnection
+from voice_gateway.session.runtime.connection.client_connection import ClientConnection
 from voice_gateway.session.runtime.live_session import EarlyFrame
-from voice_gateway.session.runtime.ownership import call_session_id
+from voice_gateway.session.runtime.saving.ownership import call_session_id
 from voice_gateway.session.stats.counters import SessionCounters
 from voice_gateway.transport.base import TransportHandler
 from voicelink.net.deadline_timer import Clock, DeadlineTimer

@@ -12,8 +12,8 @@ from voice_gateway.access.limits import AccessLimits, LimitExceeded, Principal
 from voice_gateway.access.session_quota import SessionQuota, WaitingConnections
 from voice_gateway.access.uplink_limits import UplinkRateLimiters
 from voice_gateway.net.network import network_of_peer
-from voice_gateway.session.runtime.client_connection import ClientConnection
-from voice_gateway.session.runtime.connection_rate_limiter import ConnectionRateLimiter
+from voice_gateway.session.runtime.connection.client_connection import ClientConnection
+from voice_gateway.session.runtime.connection.connection_rate_limiter import ConnectionRateLimiter
 from voice_gateway.session.stats.counters import SessionCounters
 from voice_gateway.transport.base import Refusal, SessionRequest
 from voicelink.wire import VOICE_PATH, Malformed

@@ -62,11 +62,11 @@ from voice_gateway.session.core.operator import OperatorAction
 from voice_gateway.session.core.session import Session
 from voice_gateway.session.core.speech.agent_audio import AgentAudio
 from voice_gateway.session.core.speech.pacing import Lead
-from voice_gateway.session.runtime.backlog import FRAMES_BEHIND, AgentInput, Backlog, UplinkScheduler
-from voice_gateway.session.runtime.client_connection import ClientConnection
-from voice_gateway.session.runtime.ownership import reclaim
-from voice_gateway.session.runtime.recorded_events import record_event
+from voice_gateway.session.runtime.connection.client_connection import ClientConnection
+from voice_gateway.session.runtime.reports.recorded_events import record_event
+from voice_gateway.session.runtime.saving.ownership import reclaim
 from voice_gateway.session.runtime.speaker import Speaker
+from voice_gateway.session.runtime.uplink.backlog import FRAMES_BEHIND, AgentInput, Backlog, UplinkScheduler
 from voice_gateway.session.stats.counters import SessionCounters
 from voice_gateway.session.stats.events import (
     LineAdded,

@@ -14,8 +14,8 @@ from tests.unit.voice_gateway.session.fakes import REQUEST, FakeAgent, FakeTrans
 from voice_gateway.agent.base import UserAudio
 from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.manager import SessionManager
-from voice_gateway.session.runtime.client_connection import ClientConnection
-from voice_gateway.session.runtime.ownership import call_session_id
+from voice_gateway.session.runtime.connection.client_connection import ClientConnection
+from voice_gateway.session.runtime.saving.ownership import call_session_id
 from voice_gateway.store.implementations.memory import MemoryStore
 from voicelink.wire import AudioFrame, Bye, CloseCode, Codec, Error, Ping, Played, Ready, Resume, Start, UplinkMode
 

@@ -18,7 +18,7 @@ from voice_gateway.access.session_quota import MAX_WAITING, MAX_WAITING_OF_ADDRE
 from voice_gateway.access.tokens import TokenVerifier, mint
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.session.opening.session_admission import Admission
-from voice_gateway.session.runtime.client_connection import ClientConnection
+from voice_gateway.session.runtime.connection.client_connection import ClientConnection
 from voice_gateway.store.base import SessionStore
 from voice_gateway.store.implementations.memory import MemoryStore
 from voice_gateway.transport.base import Refusal, SessionRequest

@@ -17,8 +17,8 @@ from voice_gateway.session.core.effects import Decode, Finish
 from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.session.opening.session_admission import Admission
-from voice_gateway.session.runtime.backlog import SHORTEST_S, SLICE_S, Backlog, UplinkScheduler
-from voice_gateway.session.runtime.client_connection import ClientConnection
+from voice_gateway.session.runtime.connection.client_connection import ClientConnection
+from voice_gateway.session.runtime.uplink.backlog import SHORTEST_S, SLICE_S, Backlog, UplinkScheduler
 from voice_gateway.store.implementations.memory import MemoryStore
 from voicelink.wire import AudioFrame, Bye, CloseCode, Codec, Dtmf, Ready, Resume, Start
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from voice_gateway.session.runtime.connection_rate_limiter import ConnectionRateLimiter, unlimited_connection
+from voice_gateway.session.runtime.connection.connection_rate_limiter import ConnectionRateLimiter, unlimited_connection
 from voice_gateway.transport.base import SessionRequest, Transport, TransportHandler
 from voicelink.wire import AudioFrame, ClientMessage, CloseCode, Error, Malformed
 

@@ -15,9 +15,9 @@ from voice_gateway.errors import StoreError
 from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.session.opening.session_admission import Admission
-from voice_gateway.session.runtime import ownership
-from voice_gateway.session.runtime.client_connection import ClientConnection
-from voice_gateway.session.runtime.ownership import call_session_id
+from voice_gateway.session.runtime.connection.client_connection import ClientConnection
+from voice_gateway.session.runtime.saving import ownership
+from voice_gateway.session.runtime.saving.ownership import call_session_id
 from voice_gateway.store.implementations.memory import MemoryStore
 from voicelink.wire import AudioFrame, CloseCode, Codec, Ready, Resume, Start, State
 

@@ -16,8 +16,8 @@ from voice_gateway.session.core.record.record_tracker import RecordTracker
 from voice_gateway.session.core.record.resume_tokens import ResumeTokens
 from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.manager import SessionManager
-from voice_gateway.session.runtime.client_connection import ClientConnection
-from voice_gateway.session.runtime.ownership import Claim, Verdict, claim
+from voice_gateway.session.runtime.connection.client_connection import ClientConnection
+from voice_gateway.session.runtime.saving.ownership import Claim, Verdict, claim
 from voice_gateway.store.base import SessionRecord
 from voice_gateway.store.implementations.memory import MemoryStore
 from voicelink.wire import AudioFrame, CloseCode, Codec, Error, Ready, Resume, Start

@@ -1,0 +1,1 @@
+"""How a caller reaches its session: one connection after the other, and the limits of each."""
