@@ -268,7 +268,7 @@ class Ownership(RuleBasedStateMachine):
             for live in list(self.workers[worker]._live.values()):
                 live._owner = CrashedManager()
                 live.fence()
-                connection: ClientConnection = live._connection
+                connection: ClientConnection = live._attachment.connection
                 if self.caller is not None and connection.transport is self.caller._transport:
                     self.caller, self.is_ready = None, False
                 connection.set_handler(None)

@@ -189,7 +189,7 @@ async def test_frames_cost_a_session_that_is_not_recorded_no_call_of_recordings(
 
     def count(frame: FrameType, event: str, argument: object) -> None:
         module = frame.f_globals["__name__"]
-        is_recording = "voice_gateway.recording" in module or module.endswith(("recorded_events", "stats.events"))
+        is_recording = "voice_gateway.recording" in module or module.endswith(("session_recording", "stats.events"))
         if event == "call" and is_recording:
             calls[frame.f_code.co_name] += 1
 

@@ -1,8 +1,11 @@
-"""What of a session's events its recording holds."""
+"""A session's recording: whose call it is, and which of its events it holds."""
 
 from __future__ import annotations
 
-from voice_gateway.recording.segments.recorder import CallRecorder
+from voice_gateway.recording.segments.recorder import CallRecorder, RecordedCall, Recordings
+from voice_gateway.session.core.lifecycle.state import SessionState
+from voice_gateway.session.core.session import Session
+from voice_gateway.session.runtime.connection.client_connection import ClientConnection
 from voice_gateway.session.stats.events import (
     SessionDetached,
     SessionEnded,
@@ -13,6 +16,24 @@ from voice_gateway.session.stats.events import (
     ToolStarted,
     TurnCompleted,
 )
+
+
+def begin_recording(
+    recordings: Recordings, session: Session, connection: ClientConnection, now: float
+) -> CallRecorder | None:
+    """Record what this worker sees of the session from now on, which is new here or was taken over."""
+    identity, tracker = session.identity, session.tracker
+    call = RecordedCall(
+        identity.session_id,
+        tracker.ownership.epoch,
+        identity.agent,
+        identity.subject,
+        connection.transport.kind,
+        connection.peer,
+        tracker.recording_consent,
+        is_taken_over=session.state is SessionState.DETACHED,
+    )
+    return recordings.begin(call, now)
 
 
 def record_event(recorder: CallRecorder, event: SessionEvent, at: float) -> None:
