@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,7 +11,7 @@ from typing import Final
 import numpy as np
 import structlog
 
-from voice_gateway.agent.base import AudioFormat, Emit, PlaybackFinished, Reply, ReplyAudio, ReplyEnded, StopReply
+from voice_gateway.agent.base import AudioFormat
 from voice_gateway.errors import AgentError
 from voicelink.audio.codecs.g711 import pcmu_encode
 from voicelink.audio.resample import Resampler
@@ -22,52 +21,29 @@ from voicelink.errors import MissingDependencyError
 
 _TONE_HZ, _TONE_S, _TONES, _AMPLITUDE = 480, 0.25, 3, 6_000
 _SETTLING_S: Final = 0.1
-_PLAYOUT_GRACE_S: Final = 3.0
 SORRY: Final = "Sorry, something went wrong. Please call again."
 _log = structlog.get_logger("voice_gateway.agent")
 
 
 @dataclass(frozen=True, slots=True)
 class Apology:
-    """A text and its audio, in the agent's format."""
+    """A text and its audio, in the agent's format; without audio it is silence."""
 
-    text: str
-    audio: bytes
+    text: str = ""
+    audio: bytes = b""
 
 
-class LastReply:
-    """Says an apology as the last reply of a call whose agent failed, over what is being said."""
+async def offline_apology(text: str, rate_hz: int) -> Apology:
+    """Return it in PCM16, by the offline voice; empty is silence.
 
-    def __init__(self, emit: Emit, output_rate_hz: int) -> None:
-        self._emit = emit
-        self._rate_hz = output_rate_hz
-        self._text = ""
-        self._played = asyncio.Event()
-
-    async def say(self, text: str) -> None:
-        """Say it by the offline voice, and return once it was played, or must have been. Empty is silence."""
-        self._emit(StopReply())
-        if not text:
-            return
-        pcm = await asyncio.to_thread(offline_apology, text, self._rate_hz)
-        self._text = text
-        self._emit(Reply(text))
-        self._emit(ReplyAudio(pcm))
-        self._emit(ReplyEnded())
-        with suppress(TimeoutError):
-            async with asyncio.timeout(len(pcm) / 2 / self._rate_hz + _PLAYOUT_GRACE_S):
-                await self._played.wait()
-
-    def playback_finished(self, playback: PlaybackFinished) -> None:
-        """Take the report about any reply."""
-        if self._text and playback.text == self._text:
-            self._played.set()
+    The first call takes seconds: have it made before there is a call.
+    """
+    return await asyncio.to_thread(_offline, text, rate_hz) if text else Apology()
 
 
 @functools.cache
-def offline_apology(text: str, rate_hz: int) -> bytes:
-    """Return PCM16, made by the first call, which blocks for seconds: have it made before there is a call."""
-    return _made(text, None, AudioFormat.PCM16, rate_hz).audio
+def _offline(text: str, rate_hz: int) -> Apology:
+    return _made(text, None, AudioFormat.PCM16, rate_hz)
 
 
 async def make_apology(text: str, wav: Path | None, audio_format: AudioFormat, rate_hz: int) -> Apology:

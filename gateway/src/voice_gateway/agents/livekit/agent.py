@@ -57,8 +57,7 @@ class LiveKitAgent(Agent):
         """Rehearse a session, whose first start in a process blocks the event loop, and make the apology."""
         self.keep_logs_private()
         await _rehearse()
-        if self.apology:
-            await asyncio.to_thread(offline_apology, self.apology, self.output_rate_hz)
+        await offline_apology(self.apology, self.output_rate_hz)
 
     def converse(self, emit: Emit, state: Mapping[str, Any] | None) -> Conversation:
         """Begin or restore a conversation; it starts with the session's first call."""

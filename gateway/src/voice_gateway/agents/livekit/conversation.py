@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from livekit.agents import Agent as LiveKitsAgent
@@ -16,7 +17,7 @@ from livekit.agents.voice.events import (
     ToolExecutionUpdatedEvent,
 )
 
-from voice_gateway.agent.apology import LastReply
+from voice_gateway.agent.apology import offline_apology
 from voice_gateway.agent.base import (
     AppMessage,
     ClientToolResult,
@@ -30,9 +31,10 @@ from voice_gateway.agent.base import (
     UserText,
 )
 from voice_gateway.agent.call.waiting import Changes
+from voice_gateway.agent.last_reply import LastReply
 from voice_gateway.agents.livekit.audio_io.playout import Playout
 from voice_gateway.agents.livekit.audio_io.texts import Texts
-from voice_gateway.agents.livekit.audio_io.user_input import UserInput
+from voice_gateway.agents.livekit.audio_io.user_input import SAMPLE_BYTES, UserInput
 from voice_gateway.agents.livekit.call.finish import LiveKitFinish
 from voice_gateway.agents.livekit.call.progress import LiveKitProgress
 from voice_gateway.agents.livekit.call.resumption import Resumption
@@ -82,8 +84,10 @@ class LiveKitConversation(Conversation):
         self._speeches = Speeches(self._playout, self._speech_done)
         self._resumption = Resumption(self._progress, self._speeches, self._playout, hooks.asks_again)
         self._typed = TypedInput(self.emit, hooks.on_digit)
-        self._last_reply = LastReply(self.emit, output_rate_hz)
-        self._run = LiveKitRun(self.emit, changes, self._last_reply, hooks.apology)
+        self._last_reply = LastReply(self.emit, output_rate_hz * SAMPLE_BYTES)
+        self._run = LiveKitRun(
+            self.emit, changes, self._last_reply, partial(offline_apology, hooks.apology, output_rate_hz)
+        )
         self._finish = LiveKitFinish(self.emit, changes, self._run, self._input, self._speech, self._speeches)
         self.task = self._run.hold(hooks.session, self._start)
 

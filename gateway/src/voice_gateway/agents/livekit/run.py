@@ -10,9 +10,10 @@ import structlog
 from livekit.agents import AgentSession, APIStatusError
 from livekit.agents.voice.events import CloseEvent, ErrorEvent
 
-from voice_gateway.agent.apology import LastReply
+from voice_gateway.agent.apology import Apology
 from voice_gateway.agent.base import AgentFailed, Emit, HangUp
 from voice_gateway.agent.call.waiting import Changes
+from voice_gateway.agent.last_reply import LastReply
 from voice_gateway.errors import loggable
 
 _REFUSALS: Final = frozenset({401, 402, 403, 404})
@@ -23,7 +24,9 @@ _log = structlog.get_logger("voice_gateway.agents.livekit")
 class LiveKitRun:
     """A session that ends hangs up; one that fails is followed by the apology, and ends the call."""
 
-    def __init__(self, emit: Emit, changes: Changes, last_reply: LastReply, apology: str) -> None:
+    def __init__(
+        self, emit: Emit, changes: Changes, last_reply: LastReply, apology: Callable[[], Awaitable[Apology]]
+    ) -> None:
         self.session_id: str | None = None
         """Of our session, for the log."""
         self.has_begun = False
@@ -115,5 +118,5 @@ class LiveKitRun:
 
     async def _apologise(self, reason: str) -> None:
         """Let the caller hear the apology, and end the session."""
-        await self._last_reply.say(self._apology)
+        await self._last_reply.say(await self._apology())
         self._emit(AgentFailed(reason))

@@ -97,8 +97,7 @@ class PipecatAgent(Agent):
         await asyncio.to_thread(_import_ahead)
         if not self.has_logs:
             logger.disable("pipecat")
-        if self.apology:
-            await asyncio.to_thread(offline_apology, self.apology, self.output_rate_hz)
+        await offline_apology(self.apology, self.output_rate_hz)
 
     def converse(self, emit: Emit, state: Mapping[str, Any] | None) -> Conversation:
         rates_hz = (self.input_rate_hz, self.output_rate_hz)

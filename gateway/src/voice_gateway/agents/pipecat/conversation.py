@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from pipecat.processors.aggregators.llm_context import LLMContext
 
-from voice_gateway.agent.apology import LastReply
+from voice_gateway.agent.apology import offline_apology
 from voice_gateway.agent.base import (
     AppMessage,
     Conversation,
@@ -21,6 +22,7 @@ from voice_gateway.agent.base import (
 )
 from voice_gateway.agent.call.progress.tools import plain
 from voice_gateway.agent.call.waiting import Changes
+from voice_gateway.agent.last_reply import LastReply
 from voice_gateway.agents.pipecat.call.call import PipecatCall
 from voice_gateway.agents.pipecat.call.feed import PipelineFeed
 from voice_gateway.agents.pipecat.call.opening import PipelineOpening
@@ -57,11 +59,13 @@ class PipecatConversation(Conversation):
         playout: Playout[TimedFrame] = Playout(rates_hz[1] * SAMPLE_BYTES)
         self._progress = PipelineProgress(self.emit, changes, state)
         self._replies = PipelineReplies(self.emit, playout, changes)
-        self._last_reply = LastReply(self.emit, rates_hz[1])
+        self._last_reply = LastReply(self.emit, rates_hz[1] * SAMPLE_BYTES)
         turns = PipelineTurns(self.emit, self._progress, changes)
         parts = TransportParts(turns, self._replies, playout, changes, self._ready, self._message)
         self._transport = VoiceTransport(parts, *rates_hz)
-        self._pipeline = PipelineRun(self.emit, self._transport, self._last_reply, apology)
+        self._pipeline = PipelineRun(
+            self.emit, self._transport, self._last_reply, partial(offline_apology, apology, rates_hz[1])
+        )
         spawn = self._pipeline.spawn
         self._opening = PipelineOpening(self._transport, self._progress, self._replies, spawn)
         self._feed = PipelineFeed(self.emit, self._transport, turns, self._progress, changes, spawn)

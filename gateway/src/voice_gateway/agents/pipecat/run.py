@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import structlog
 
-from voice_gateway.agent.apology import LastReply
+from voice_gateway.agent.apology import Apology
 from voice_gateway.agent.base import AgentFailed, Emit, HangUp
+from voice_gateway.agent.last_reply import LastReply
 from voice_gateway.agents.pipecat.call.call import PipecatCall
 from voice_gateway.agents.pipecat.transport.transport import VoiceTransport
 from voice_gateway.errors import AgentError, loggable
@@ -24,7 +25,13 @@ Run = Callable[[VoiceTransport, PipecatCall], Awaitable[None]]
 class PipelineRun:
     """A pipeline that ends hangs up; one that fails is followed by the apology, and ends the call."""
 
-    def __init__(self, emit: Emit, transport: VoiceTransport, last_reply: LastReply, apology: str) -> None:
+    def __init__(
+        self,
+        emit: Emit,
+        transport: VoiceTransport,
+        last_reply: LastReply,
+        apology: Callable[[], Awaitable[Apology]],
+    ) -> None:
         self._emit = emit
         self._transport = transport
         self._last_reply = last_reply
@@ -56,7 +63,7 @@ class PipelineRun:
             await run(self._transport, call)
         except Exception as error:
             _log.error("pipecat_agent_failed", session=session_id, **loggable(error))
-            await self._last_reply.say(self._apology)
+            await self._last_reply.say(await self._apology())
             reason = str(error) if isinstance(error, AgentError) else f"the agent failed: {type(error).__name__}"
             self._emit(AgentFailed(reason))
         else:

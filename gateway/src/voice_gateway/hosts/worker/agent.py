@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
+from voice_gateway.agent.apology import Apology
 from voice_gateway.agent.base import Agent, AudioFormat, Conversation, Emit
 from voice_gateway.errors import AgentError
 from voice_gateway.hosts.addresses import HostAddress, HostCredentials
@@ -55,9 +56,8 @@ class HostedAgent(Agent):
         self.input_rate_hz, self.output_rate_hz = hello.input_rate_hz, hello.output_rate_hz
         self.audio_format = AudioFormat(hello.audio_format)
         sample_bytes = 1 if self.audio_format is AudioFormat.PCMU else 2
-        apology = b"" if options.apology is None else _audio(options.apology, self.output_rate_hz, self.audio_format)
         self._call_options = HostedCallOptions(
-            self.audio_format, self.output_rate_hz * sample_bytes, options.patience_s, apology, options.apology_text
+            self.audio_format, self.output_rate_hz * sample_bytes, options.patience_s, self._apology()
         )
 
     def converse(self, emit: Emit, state: Mapping[str, Any] | None) -> Conversation:
@@ -72,6 +72,13 @@ class HostedAgent(Agent):
             conversation.close()
         if self._pool is not None:
             await self._pool.stop()
+
+    def _apology(self) -> Apology:
+        options = self._options
+        if options.apology is None:
+            return Apology()
+        audio = _audio(options.apology, self.output_rate_hz, self.audio_format)
+        return Apology(options.apology_text or "...", audio)
 
 
 def _audio(path: Path, rate_hz: int, form: AudioFormat) -> bytes:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 
+from voice_gateway.agent.apology import Apology
 from voice_gateway.agent.base import (
     AgentFailed,
     AppMessage,
@@ -21,6 +22,7 @@ from voice_gateway.agent.base import (
     UserAudio,
     UserText,
 )
+from voice_gateway.agent.last_reply import LastReply
 from voice_gateway.hosts.messages import (
     AskApp,
     AskedMessage,
@@ -39,7 +41,6 @@ from voice_gateway.hosts.messages import (
 )
 from voice_gateway.hosts.worker.call.continuity import Continuity
 from voice_gateway.hosts.worker.call.host_messages import HostMessages
-from voice_gateway.hosts.worker.call.last_words import LastWords
 from voice_gateway.hosts.worker.call.placement import HostPlacement
 from voice_gateway.hosts.worker.pool import HostPool
 
@@ -48,13 +49,12 @@ _log = structlog.get_logger("voice_gateway.hosts")
 
 @dataclass(frozen=True, slots=True)
 class HostedCallOptions:
-    """`patience_s` without a host end a call. The caller then hears `apology`, audio of `apology_text`, where given."""
+    """`patience_s` without a host end a call. The caller then hears `apology`, where given."""
 
     form: AudioFormat
     output_bytes_per_s: int
     patience_s: float
-    apology: bytes = b""
-    apology_text: str = ""
+    apology: Apology = field(default_factory=Apology)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class HostedConversation(Conversation):
         self._pool = pool
         self._options = options
         self._state = state
-        self._last_words = LastWords(self.emit, options.apology_text, options.apology, options.output_bytes_per_s)
+        self._last_reply = LastReply(self.emit, options.output_bytes_per_s)
         self._parts: _Parts | None = None
 
     def opened(self, session: SessionView) -> None:
@@ -92,13 +92,13 @@ class HostedConversation(Conversation):
         self._opened.messages.saved(checkpoint)
 
     def played(self, played_ms: int) -> None:
-        known_ms = None if self._last_words.is_said else self._opened.continuity.played(played_ms)
+        known_ms = None if self._last_reply.is_begun else self._opened.continuity.played(played_ms)
         if known_ms is not None:
             self._send(PlaybackProgress(played_ms=known_ms))
 
     def playback_finished(self, playback: PlaybackFinished) -> None:
-        if self._last_words.is_said:
-            self._last_words.playback_finished()
+        if self._last_reply.is_begun:
+            self._last_reply.playback_finished(playback)
             return
         known = self._opened.continuity.playback_finished(playback)
         if known is not None:
@@ -159,7 +159,7 @@ class HostedConversation(Conversation):
         reason = await placement.run()
         self._pool.counters.given_up += 1
         _log.error("call_given_up", session=session_id, reason=reason)
-        await self._last_words.say()
+        await self._last_reply.say(self._options.apology)
         self.emit(AgentFailed(reason))
 
     def _received(self, raw: bytes) -> None:

@@ -84,7 +84,7 @@ class BridgeConversation(Conversation):
         self._finish = BridgeFinish(
             self.emit, self._changes, current, self._audio, self._speech, self._answers, bridge.silence(SILENCE_MS)
         )
-        self._failure = BridgeFailure(self.emit, self._changes, bridge, current, self._answers, self._spoken)
+        self._failure = BridgeFailure(self.emit, bridge, current, self._answers)
 
     @property
     def task(self) -> asyncio.Task[None]:
@@ -134,6 +134,7 @@ class BridgeConversation(Conversation):
     def playback_finished(self, playback: PlaybackFinished) -> None:
         for cut in self._spoken.finished(playback):
             self._current.send(self._current.session.cut_off(cut.item_id, cut.played_ms))
+        self._failure.playback_finished(playback)
         self._changes.notify()
 
     def say_again(self, text: str) -> None:

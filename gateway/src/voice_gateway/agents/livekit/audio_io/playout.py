@@ -22,13 +22,13 @@ from livekit.agents.voice.io import AudioOutput, AudioOutputCapabilities, TimedS
 
 from voice_gateway.agent.base import AgentEvent, PlaybackFinished, Reply, ReplyAudio, ReplyEnded
 from voice_gateway.agents.livekit.audio_io.texts import Texts
+from voice_gateway.agents.livekit.audio_io.user_input import SAMPLE_BYTES
 from voice_gateway.agents.livekit.call.history import normal
 
 _CHARACTERS_PER_S: Final = 17
 """Of fast speech: the sentence after the current one begins rather early than late."""
 _EARLY_S: Final = 0.005
 _REPORT_WAIT_S: Final = 0.5
-_SAMPLE_BYTES: Final = 2
 
 
 @dataclass(slots=True)
@@ -79,7 +79,7 @@ class Playout(AudioOutput):
         """What the caller heard of the next answer at an earlier worker."""
         self._emit = emit
         self._texts = texts
-        self._bytes_per_s = rate_hz * _SAMPLE_BYTES
+        self._bytes_per_s = rate_hz * SAMPLE_BYTES
         self._grace_s = grace_s
         self._on_stop = on_stop
         self._segment: _Segment | None = None

@@ -14,7 +14,7 @@ from voice_gateway.agent.call.waiting import Changes
 
 CATCH_UP: Final = 8
 """How many times faster than speech frames that were sent again are read: LiveKit's events carry no positions."""
-_SAMPLE_BYTES: Final = 2
+SAMPLE_BYTES: Final = 2
 
 
 class UserInput(AudioInput):
@@ -43,13 +43,13 @@ class UserInput(AudioInput):
     def push_silence(self, duration_s: float) -> None:
         """Add silence in frames of 20 ms."""
         for _ in range(round(duration_s * 50)):
-            self.push(bytes(self._rate_hz // 50 * _SAMPLE_BYTES), None)
+            self.push(bytes(self._rate_hz // 50 * SAMPLE_BYTES), None)
 
     async def __anext__(self) -> rtc.AudioFrame:
         """Return the next frame; the one before has been taken by LiveKit's voice activity and speech to text."""
         await self._changes.until(lambda: bool(self._frames))
         pcm, sequence = self._frames.popleft()
-        samples = len(pcm) // _SAMPLE_BYTES
+        samples = len(pcm) // SAMPLE_BYTES
         if self._frames:
             await asyncio.sleep(samples / self._rate_hz / CATCH_UP)
         if sequence is not None:
