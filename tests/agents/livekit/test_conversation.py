@@ -14,7 +14,7 @@ from livekit.agents import APIStatusError, function_tool
 from tests.agents.livekit.calls import Caller, recording
 from tests.agents.livekit.parts import Scripted, Words, last_user, said
 from voice_gateway.agent.base import AgentEvent, FinalTranscript, Finished, Reply, SessionView, UserText
-from voice_gateway.agents.livekit.audio_io.playout import Playout
+from voice_gateway.agents.livekit.audio_io.speech_output import SpeechOutput
 from voice_gateway.store.base import Line
 from voicelink.wire import Dtmf, Error, Flush
 
@@ -89,12 +89,12 @@ async def test_without_a_synchronized_transcript_all_of_it_stays_in_the_history(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The control of the test before."""
-    finished = Playout.on_playback_finished
+    finished = SpeechOutput.on_playback_finished
 
-    def unsynchronized(playout: Playout, **facts: Any) -> None:
-        finished(playout, **(facts | {"synchronized_transcript": None}))
+    def unsynchronized(output: SpeechOutput, **facts: Any) -> None:
+        finished(output, **(facts | {"synchronized_transcript": None}))
 
-    monkeypatch.setattr(Playout, "on_playback_finished", unsynchronized)
+    monkeypatch.setattr(SpeechOutput, "on_playback_finished", unsynchronized)
     _, history = await _interrupted_history()
     assert history[1][1] == LONG
 

@@ -27,8 +27,8 @@ class Said:
 def resumption(said: Said, *, is_pending: bool, question: str = QUESTION) -> Resumption:
     progress: Any = SimpleNamespace(is_pending=is_pending)
     speeches: Any = said
-    playout: Any = SimpleNamespace()
-    return Resumption(progress, speeches, playout, question)
+    output: Any = SimpleNamespace()
+    return Resumption(progress, speeches, output, question)
 
 
 @pytest.mark.parametrize(("is_pending", "texts"), [(False, [QUESTION]), (True, [])])

@@ -25,7 +25,7 @@ from voice_gateway.agent.call.waiting import Changes
 from voice_gateway.agents.pipecat.call.progress import PipelineProgress
 from voice_gateway.agents.pipecat.call.replies import PipelineReplies
 from voice_gateway.agents.pipecat.call.turns import PipelineTurns
-from voice_gateway.agents.pipecat.transport.playout import Playout
+from voice_gateway.agents.pipecat.transport.output.playback_timeline import PlaybackTimeline
 
 SECOND = 100
 USER = {"role": "user", "content": "a taro tea"}
@@ -37,10 +37,10 @@ class Call:
     def __init__(self, private: Mapping[str, Any] | None = None, turn: int = 0) -> None:
         self.events: list[AgentEvent] = []
         changes = Changes()
-        self.playout: Playout[Any] = Playout(SECOND)
+        self.timeline: PlaybackTimeline[Any] = PlaybackTimeline(SECOND)
         self.progress = PipelineProgress(self.events.append, changes, {"items": []})
         self.turns = PipelineTurns(self.events.append, self.progress, changes)
-        self.replies = PipelineReplies(self.events.append, self.playout, changes)
+        self.replies = PipelineReplies(self.events.append, self.timeline, changes)
         self.progress.restore(SessionView("s-1", turn, private or {}, tuple, lambda: True))
         self.context = LLMContext()
         self.progress.fill(self.context, is_answer_said=False)
@@ -151,11 +151,11 @@ def test_a_users_voice_stops_a_reply_by_itself() -> None:
 
 def said(call: Call, text: str, pcm: bytes) -> None:
     """The output says this."""
-    call.playout.begin(text)
+    call.timeline.begin(text)
     call.replies.begin(text)
-    call.playout.add(pcm)
+    call.timeline.add(pcm)
     call.replies.audio(pcm)
-    call.playout.end()
+    call.timeline.end()
     call.replies.end()
 
 
@@ -195,4 +195,4 @@ def test_the_text_that_was_played_is_that_of_the_first_reply_cut_off() -> None:
     said(call, "Two.", b"2" * SECOND)
     call.replies.playback_finished(PlaybackFinished("On", 500, is_interrupted=True))
     call.replies.playback_finished(PlaybackFinished("", 0, is_interrupted=True))
-    assert (call.playout.cut_text, call.playout.played_s) == ("On", 0.5)
+    assert (call.timeline.cut_text, call.timeline.played_s) == ("On", 0.5)

@@ -20,7 +20,7 @@ from pipecat.turns.user_turn_strategies import UserTurnStrategies
 from testbed.pipecat_services import WORD_S, Answer, EnergyVAD, FunctionLLM, ScriptedSTT, ToneTTS, silence, voice
 from tests.agents.pipecat.calls import Caller
 from voice_gateway.agents.pipecat import PipecatAgent, PipecatCall, VoiceTransport
-from voice_gateway.agents.pipecat.transport.output import VoiceOutput
+from voice_gateway.agents.pipecat.transport.output.voice_output import VoiceOutput
 from voicelink.wire import Bye, Error, Flush, Heard
 
 LONG = "Sure a large taro milk tea is coming up and here are many more words to talk over."

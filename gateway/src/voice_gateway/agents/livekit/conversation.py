@@ -32,7 +32,7 @@ from voice_gateway.agent.base import (
 )
 from voice_gateway.agent.call.waiting import Changes
 from voice_gateway.agent.last_reply import LastReply
-from voice_gateway.agents.livekit.audio_io.playout import Playout
+from voice_gateway.agents.livekit.audio_io.speech_output import SpeechOutput
 from voice_gateway.agents.livekit.audio_io.texts import Texts
 from voice_gateway.agents.livekit.audio_io.user_input import SAMPLE_BYTES, UserInput
 from voice_gateway.agents.livekit.call.finish import LiveKitFinish
@@ -75,14 +75,14 @@ class LiveKitConversation(Conversation):
         self._view: SessionView | None = None
         self._changes = changes = Changes()
         self._progress = LiveKitProgress(self.emit, changes, state)
-        self._speech = UserSpeech(self.emit, changes, lambda: self._playout.is_saying)
+        self._speech = UserSpeech(self.emit, changes, lambda: self._output.is_saying)
         self._input = UserInput(input_rate_hz, self._speech.read)
         self._texts = Texts(self._answered)
-        self._playout = Playout(
+        self._output = SpeechOutput(
             self.emit, self._texts, output_rate_hz, grace_s=hooks.grace_s, on_stop=self._speech.reply_cut
         )
-        self._speeches = Speeches(self._playout, self._speech_done)
-        self._resumption = Resumption(self._progress, self._speeches, self._playout, hooks.asks_again)
+        self._speeches = Speeches(self._output, self._speech_done)
+        self._resumption = Resumption(self._progress, self._speeches, self._output, hooks.asks_again)
         self._typed = TypedInput(self.emit, hooks.on_digit)
         self._last_reply = LastReply(self.emit, output_rate_hz * SAMPLE_BYTES)
         self._run = LiveKitRun(
@@ -95,7 +95,7 @@ class LiveKitConversation(Conversation):
         """Take the history and the pending turn of an earlier worker."""
         self._view = session
         self._run.session_id = session.session_id
-        self._playout.is_attached = session.is_attached
+        self._output.is_attached = session.is_attached
         self._progress.restore(session)
         if session.turn or session.transcript():
             self._run.begin()
@@ -107,7 +107,7 @@ class LiveKitConversation(Conversation):
         if self._run.has_failed:
             self._last_reply.playback_finished(playback)
         else:
-            self._playout.playback_finished(playback)
+            self._output.playback_finished(playback)
 
     def greet(self) -> None:
         """Let the session begin; in a new call the agent's `on_enter` speaks first."""
@@ -120,7 +120,7 @@ class LiveKitConversation(Conversation):
 
     def hear(self, audio: UserAudio) -> None:
         """Queue the frame for LiveKit."""
-        self._playout.is_ending = False
+        self._output.is_ending = False
         self._input.push(audio.pcm, audio.sequence)
         self._run.begin()
 
@@ -144,13 +144,13 @@ class LiveKitConversation(Conversation):
     def interrupted(self, played_ms: int) -> None:
         """Reports about the replies follow; that LiveKit stops is its own decision, or follows here."""
         session = self._run.session
-        if session is not None and self._playout.is_saying and not self._speeches.are_interrupted:
+        if session is not None and self._output.is_saying and not self._speeches.are_interrupted:
             session.interrupt(force=True)
-        self._playout.clear_buffer()
+        self._output.clear_buffer()
 
     def say_again(self, text: str) -> None:
         """Say it from what is kept, or else have text to speech make it again, unless it is about to."""
-        if not self._playout.say_again(text) and self._playout.exactly != text:
+        if not self._output.say_again(text) and self._output.exactly != text:
             self._resumption.say_again(text, self._run.session)
 
     def finish(self) -> None:
@@ -158,12 +158,12 @@ class LiveKitConversation(Conversation):
         if not self._run.has_begun:
             self.emit(Finished())
         elif not self.is_closed and self._finish.begin(self.task):
-            self._playout.ending()
+            self._output.ending()
 
     def close(self) -> None:
         """End LiveKit's session, in the task."""
         super().close()
-        self._playout.close()
+        self._output.close()
         self._finish.close()
         self._run.close()
         self.task.cancel()
@@ -175,7 +175,7 @@ class LiveKitConversation(Conversation):
         if not is_new:
             agent.on_enter = _nothing  # it greets, and this caller was greeted
         self._progress.session_made(session)
-        session.input.audio, session.output.audio = self._input, self._playout
+        session.input.audio, session.output.audio = self._input, self._output
         session.output.transcription = self._texts
         session.on("user_state_changed", self._speech.state_changed)
         session.on("agent_state_changed", self._agent_state_changed)

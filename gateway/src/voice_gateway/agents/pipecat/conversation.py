@@ -32,7 +32,7 @@ from voice_gateway.agents.pipecat.call.turns import PipelineTurns
 from voice_gateway.agents.pipecat.run import PipelineRun, Run
 from voice_gateway.agents.pipecat.transport.events import TransportParts
 from voice_gateway.agents.pipecat.transport.frames import SAMPLE_BYTES, TimedFrame
-from voice_gateway.agents.pipecat.transport.playout import Playout
+from voice_gateway.agents.pipecat.transport.output.playback_timeline import PlaybackTimeline
 from voice_gateway.agents.pipecat.transport.transport import VoiceTransport
 
 
@@ -56,12 +56,12 @@ class PipecatConversation(Conversation):
         self._run = run
         self._on_begin = on_begin
         changes = Changes()
-        playout: Playout[TimedFrame] = Playout(rates_hz[1] * SAMPLE_BYTES)
+        timeline: PlaybackTimeline[TimedFrame] = PlaybackTimeline(rates_hz[1] * SAMPLE_BYTES)
         self._progress = PipelineProgress(self.emit, changes, state)
-        self._replies = PipelineReplies(self.emit, playout, changes)
+        self._replies = PipelineReplies(self.emit, timeline, changes)
         self._last_reply = LastReply(self.emit, rates_hz[1] * SAMPLE_BYTES)
         turns = PipelineTurns(self.emit, self._progress, changes)
-        parts = TransportParts(turns, self._replies, playout, changes, self._ready, self._message)
+        parts = TransportParts(turns, self._replies, timeline, changes, self._ready, self._message)
         self._transport = VoiceTransport(parts, *rates_hz)
         self._pipeline = PipelineRun(
             self.emit, self._transport, self._last_reply, partial(offline_apology, apology, rates_hz[1])

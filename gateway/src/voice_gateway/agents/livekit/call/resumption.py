@@ -7,7 +7,7 @@ from typing import Any
 from livekit.agents import AgentSession, ChatContext
 
 from voice_gateway.agent.base import SessionView
-from voice_gateway.agents.livekit.audio_io.playout import Playout
+from voice_gateway.agents.livekit.audio_io.speech_output import SpeechOutput
 from voice_gateway.agents.livekit.call.history import Continuation, continue_from, from_saved
 from voice_gateway.agents.livekit.call.progress import LiveKitProgress
 from voice_gateway.agents.livekit.call.speeches import Speeches
@@ -16,12 +16,12 @@ from voice_gateway.agents.livekit.call.speeches import Speeches
 class Resumption:
     """Says again what was not played, and has the model answer what is pending; else may ask for what was lost."""
 
-    def __init__(self, progress: LiveKitProgress, speeches: Speeches, playout: Playout, question: str) -> None:
+    def __init__(self, progress: LiveKitProgress, speeches: Speeches, output: SpeechOutput, question: str) -> None:
         self.is_due = False
         """Whether what an earlier worker left to do was not begun yet."""
         self._progress = progress
         self._speeches = speeches
-        self._playout = playout
+        self._output = output
         self._question = question
         self._again: str | None = None
         self._asks = False
@@ -47,7 +47,7 @@ class Resumption:
         if todo.rest:
             self._speeches.say(session, todo.rest)
         if todo.answers:
-            self._playout.said = todo.said
+            self._output.said = todo.said
             session.generate_reply()
         self.is_due = False
 

@@ -9,19 +9,19 @@ from livekit.agents import AgentSession
 from livekit.agents.voice.events import SpeechCreatedEvent
 from livekit.agents.voice.speech_handle import SpeechHandle
 
-from voice_gateway.agents.livekit.audio_io.playout import Playout
+from voice_gateway.agents.livekit.audio_io.speech_output import SpeechOutput
 from voice_gateway.agents.livekit.call.history import normal
 
 
 class Speeches:
     """True while LiveKit says or prepares something; `on_done` follows the end of each speech."""
 
-    def __init__(self, playout: Playout, on_done: Callable[[], None]) -> None:
-        self._playout = playout
+    def __init__(self, output: SpeechOutput, on_done: Callable[[], None]) -> None:
+        self._output = output
         self._on_done = on_done
         self._open: set[SpeechHandle] = set()
         self._exact: SpeechHandle | None = None
-        """The speech that `Playout.exactly` is for."""
+        """The speech that `SpeechOutput.exactly` is for."""
         self._own_texts: list[str] = []
         """What is said for an earlier worker, or without the model: no part of an answer that is being made."""
 
@@ -45,7 +45,7 @@ class Speeches:
 
     def say_exactly(self, session: AgentSession[Any], text: str, *, keeps: bool) -> None:
         """Say it as one reply of exactly this text."""
-        self._playout.exactly = text
+        self._output.exactly = text
         self._exact = self.say(session, text, keeps=keeps)
 
     def take_own(self, text: str) -> bool:
@@ -58,5 +58,5 @@ class Speeches:
     def _done(self, speech: SpeechHandle) -> None:
         self._open.discard(speech)
         if speech is self._exact:  # it may have been cut off before a first frame
-            self._exact = self._playout.exactly = None
+            self._exact = self._output.exactly = None
         self._on_done()

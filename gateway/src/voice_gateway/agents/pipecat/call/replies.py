@@ -7,19 +7,19 @@ from typing import Any
 
 from voice_gateway.agent.base import Emit, PlaybackFinished, Reply, ReplyAudio, ReplyEnded, StopReply
 from voice_gateway.agent.call.waiting import Changes
-from voice_gateway.agents.pipecat.transport.playout import Playout
+from voice_gateway.agents.pipecat.transport.output.playback_timeline import PlaybackTimeline
 
 
 class PipelineReplies:
     """Emits the pipeline's audio, and says replies again that were lost with a connection or a worker."""
 
-    def __init__(self, emit: Emit, playout: Playout[Any], changes: Changes) -> None:
+    def __init__(self, emit: Emit, timeline: PlaybackTimeline[Any], changes: Changes) -> None:
         self.is_attached: Callable[[], bool] = lambda: True
         """Whether the session has its client, which reports what it plays."""
         self.wanted_again: str | None = None
         """What the session asked to say again and was not found here: the next reply that begins it has this text."""
         self._emit = emit
-        self._playout = playout
+        self._timeline = timeline
         self._changes = changes
 
     def begin(self, text: str) -> None:
@@ -43,19 +43,19 @@ class PipelineReplies:
 
     def played(self, played_ms: int) -> None:
         """So much of the oldest reply was played."""
-        self._playout.played(played_ms)
+        self._timeline.played(played_ms)
         self._changes.notify()
 
     def playback_finished(self, playback: PlaybackFinished) -> None:
         """The oldest reply was played to its end, or cut off."""
-        reply = self._playout.finished(playback.played_ms, is_interrupted=playback.is_interrupted)
-        if reply is not None and playback.is_interrupted and self._playout.cut_text is None:
-            self._playout.cut_text = playback.text
+        reply = self._timeline.finished(playback.played_ms, is_interrupted=playback.is_interrupted)
+        if reply is not None and playback.is_interrupted and self._timeline.cut_text is None:
+            self._timeline.cut_text = playback.text
         self._changes.notify()
 
     def say_again(self, text: str) -> bool:
         """Emit the audio of these replies again; where it went with another worker, `False`: synthesise them."""
-        reply = self._playout.again(text)
+        reply = self._timeline.again(text)
         if reply is None:
             self.wanted_again = text
             return False

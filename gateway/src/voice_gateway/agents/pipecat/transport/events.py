@@ -10,7 +10,7 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 
 from voice_gateway.agent.call.waiting import Changes
 from voice_gateway.agents.pipecat.transport.frames import TimedFrame
-from voice_gateway.agents.pipecat.transport.playout import Playout
+from voice_gateway.agents.pipecat.transport.output.playback_timeline import PlaybackTimeline
 
 
 class TurnEvents(Protocol):
@@ -43,7 +43,7 @@ class TransportParts:
 
     turns: TurnEvents
     replies: ReplyEvents
-    playout: Playout[TimedFrame]
+    timeline: PlaybackTimeline[TimedFrame]
     changes: Changes
     on_ready: Callable[[LLMContext | None], Coroutine[Any, Any, None]]
     on_message: Callable[[Any], None]

@@ -8,7 +8,7 @@ from pipecat.transports.base_transport import BaseTransport, TransportParams
 
 from voice_gateway.agents.pipecat.transport.events import TransportParts
 from voice_gateway.agents.pipecat.transport.input import VoiceInput
-from voice_gateway.agents.pipecat.transport.output import VoiceOutput
+from voice_gateway.agents.pipecat.transport.output.voice_output import VoiceOutput
 
 _WRITE_TIMEOUT_S: Final = 7 * 86_400.0
 """A write that exceeds its timeout makes Pipecat's output unusable for good; a caller may be away for long."""

@@ -5,60 +5,60 @@ from __future__ import annotations
 from typing import Any
 
 from voice_gateway.agents.pipecat.call.saved import Saved, plain_messages, repaired
-from voice_gateway.agents.pipecat.transport.playout import Playout
+from voice_gateway.agents.pipecat.transport.output.playback_timeline import PlaybackTimeline
 
 SECOND = 100
 
 
-def said(playout: Playout[str], text: str, seconds: int) -> None:
-    playout.begin(text)
-    playout.add(bytes(seconds * SECOND))
-    playout.end()
+def said(timeline: PlaybackTimeline[str], text: str, seconds: int) -> None:
+    timeline.begin(text)
+    timeline.add(bytes(seconds * SECOND))
+    timeline.end()
 
 
 def test_items_are_due_in_their_order_when_the_playback_is_there() -> None:
-    playout = Playout[str](SECOND)
-    said(playout, "a b", 2)
+    timeline = PlaybackTimeline[str](SECOND)
+    said(timeline, "a b", 2)
     for at_s, word in ((0.0, "a"), (1.0, "b"), (0.5, "end")):
-        playout.schedule(at_s, word)
-    assert playout.due() == ["a"]
-    playout.played(999)
-    assert playout.due() == []
-    playout.played(1000)
-    assert playout.due() == ["b", "end"]
+        timeline.schedule(at_s, word)
+    assert timeline.due() == ["a"]
+    timeline.played(999)
+    assert timeline.due() == []
+    timeline.played(1000)
+    assert timeline.due() == ["b", "end"]
 
 
 def test_an_interruption_leaves_the_position_that_was_played_and_nothing_else() -> None:
-    playout = Playout[str](SECOND)
-    said(playout, "a", 2)
-    said(playout, "b", 2)
-    playout.schedule(3.0, "late")
-    playout.finished(1500, is_interrupted=True)
-    playout.finished(0, is_interrupted=True)
-    assert not playout.is_outstanding
-    assert playout.cut() == ["late"]
-    assert (playout.played_s, playout.made_s) == (1.5, 1.5)
+    timeline = PlaybackTimeline[str](SECOND)
+    said(timeline, "a", 2)
+    said(timeline, "b", 2)
+    timeline.schedule(3.0, "late")
+    timeline.finished(1500, is_interrupted=True)
+    timeline.finished(0, is_interrupted=True)
+    assert not timeline.is_outstanding
+    assert timeline.cut() == ["late"]
+    assert (timeline.played_s, timeline.made_s) == (1.5, 1.5)
 
 
 def test_replies_that_are_said_again_are_one_and_those_before_them_were_played() -> None:
-    playout = Playout[str](SECOND)
+    timeline = PlaybackTimeline[str](SECOND)
     for text in ("a", "b", "c"):
-        said(playout, text, 1)
-    assert playout.again("x") is None
-    again = playout.again("b c")
+        said(timeline, text, 1)
+    assert timeline.again("x") is None
+    again = timeline.again("b c")
     assert again is not None
-    assert (len(again.audio), playout.played_s) == (2 * SECOND, 1.0)
-    playout.played(500)
-    assert playout.played_s == 1.5
-    playout.finished(2000, is_interrupted=False)
-    assert playout.played_s == playout.made_s == 3.0
+    assert (len(again.audio), timeline.played_s) == (2 * SECOND, 1.0)
+    timeline.played(500)
+    assert timeline.played_s == 1.5
+    timeline.finished(2000, is_interrupted=False)
+    assert timeline.played_s == timeline.made_s == 3.0
 
 
 def test_a_reply_is_not_played_beyond_what_was_made_of_it() -> None:
-    playout = Playout[str](SECOND)
-    said(playout, "a", 1)
-    playout.played(5000)
-    assert playout.played_s == 1.0
+    timeline = PlaybackTimeline[str](SECOND)
+    said(timeline, "a", 1)
+    timeline.played(5000)
+    assert timeline.played_s == 1.0
 
 
 def call(*ids: str, content: str | None = None) -> dict[str, Any]:

@@ -25,7 +25,7 @@ class _Due(Generic[T]):
     item: T
 
 
-class Playout(Generic[T]):
+class PlaybackTimeline(Generic[T]):
     """Positions in seconds of audio since the call began; `bytes_per_s` is that of the replies' PCM.
 
     `due` hands out items, of a kind of the caller's choice, in the order in which they were scheduled, each once the

@@ -54,7 +54,7 @@ class _Segment:
     """The newest frame, kept back so that text without a piece still gets audio."""
 
 
-class Playout(AudioOutput):
+class SpeechOutput(AudioOutput):
     """Turns LiveKit's speech into replies, and the session's reports about them into LiveKit's.
 
     For a client that reports no playback, speech counts as played `grace_s` after it must have been.
