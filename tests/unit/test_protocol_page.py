@@ -16,7 +16,8 @@ from voice_gateway.agents.echo import EchoAgent
 from voice_gateway.agents.order.dialogue import Dialogue, Question
 from voice_gateway.agents.order.menu import default_menu
 from voice_gateway.agents.order.order import Item, Order
-from voice_gateway.session.core import client_messages, session
+from voice_gateway.session.core import client_messages
+from voice_gateway.session.core.agent_event_limits import LONGEST_TEXT
 from voice_gateway.session.core.record import numbered_messages, resume_tokens, transcript_lines
 from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.core.speech import turns
@@ -74,7 +75,7 @@ LIMITS: dict[str, tuple[float, ...]] = {
     "answers said again after a resume": (turns._MOST_SAID_AGAIN,),
     "a client's `number`": (2, (client_messages._LAST_NUMBER + 1).bit_length() - 1, 2),
     "keys that wait behind audio": (backlog._MESSAGE_BYTES,),
-    "text of an agent's reply, or of a turn, at once": (session._LONGEST_TEXT,),
+    "text of an agent's reply, or of a turn, at once": (LONGEST_TEXT,),
     "`state`": (MAX_CONTROL_BYTES,),
     "what an agent says that waits to be played": (live_session._MOST_UNSENT_S,),
     "transcript kept": (transcript_lines._LONGEST_TRANSCRIPT,),

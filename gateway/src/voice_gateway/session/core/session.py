@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import msgspec
-
 from voice_gateway.agent.base import (
-    MAX_PRIVATE_STATE_BYTES,
     AgentEvent,
     AgentFailed,
     CallClientTool,
@@ -18,16 +14,14 @@ from voice_gateway.agent.base import (
     Finished,
     HangUp,
     NoSpeechUpTo,
-    PartialTranscript,
     RecordingConsent,
-    Reply,
     ReplyAudio,
-    ReplyText,
     SendAppMessage,
     StateChanged,
     StopReply,
     TransferCall,
 )
+from voice_gateway.session.core.agent_event_limits import LONGEST_TEXT, unsavable, unsendable
 from voice_gateway.session.core.client_messages import ClientMessages, MessageEvent
 from voice_gateway.session.core.effects import (
     BeginUplink,
@@ -47,8 +41,10 @@ from voice_gateway.session.core.effects import (
 )
 from voice_gateway.session.core.lifecycle.agreement import Agreement
 from voice_gateway.session.core.lifecycle.closing_handshake import ClosingHandshake, ClosingStep
+from voice_gateway.session.core.lifecycle.draining import Draining
 from voice_gateway.session.core.lifecycle.state import SessionInput, SessionState, StateMachine
 from voice_gateway.session.core.operator import OperatorAction, TypeText
+from voice_gateway.session.core.record.checkpoints import Checkpoints
 from voice_gateway.session.core.record.record_tracker import RecordTracker
 from voice_gateway.session.core.session_limits import Identity, SessionLimits
 from voice_gateway.session.core.speech.turns import NOTHING, Turns, transcript
@@ -57,7 +53,6 @@ from voice_gateway.session.stats.turn_latency import Figure
 from voice_gateway.session.stats.uplink_statistics import UplinkStatistics
 from voice_gateway.store.base import SessionRecord
 from voicelink.wire import (
-    MAX_CONTROL_BYTES,
     AudioFrame,
     Bye,
     ClientMessage,
@@ -79,7 +74,6 @@ from voicelink.wire import (
     State,
     Transfer,
     UplinkMode,
-    encode_message,
 )
 
 
@@ -116,20 +110,17 @@ class Session:
         self.limits = limits
         self._token = token
         self._is_restored = record is not None
-        self._is_drain_pending = False
         self._last_input = now
         self._created = now
         self._detached_at = now
-        self._drain_at: float | None = None
-        self._drain_notice_by = math.inf
+        self._draining = Draining()
         self._retry_save_at: float | None = None
         self._transferred_by: float | None = None
         self._closing = ClosingHandshake(limits.finish_timeout_s)
         self.frames_replayed = 0
         """How many frames the caller says that it sent again, as far as that can be."""
         self._replayable = 0
-        self._checkpoints: list[tuple[int, int]] = []
-        """Revisions that the agent waits for, each with the number of its checkpoint."""
+        self._checkpoints = Checkpoints()
 
     @property
     def state(self) -> SessionState:
@@ -229,7 +220,7 @@ class Session:
             return NOTHING
         self._closing.agent_emitted(now)
         effects = self._follow(event, now)
-        return (*effects, *self._send_drain(now)) if self._is_drain_pending else effects
+        return (*effects, *self._send_drain(now)) if self._draining.is_notice_pending else effects
 
     def operator_asked(self, action: OperatorAction, now: float) -> Sequence[Effect] | str:
         """Do what an operator asks, or return why that cannot be."""
@@ -245,14 +236,14 @@ class Session:
             return "the caller is not connected now"
         if isinstance(action, TypeText):
             return (InjectText(action.text),)
-        if len(action.text) > _LONGEST_TEXT:
-            return f"the text has {len(action.text)} characters, a client takes {_LONGEST_TEXT} at once"
+        if len(action.text) > LONGEST_TEXT:
+            return f"the text has {len(action.text)} characters, a client takes {LONGEST_TEXT} at once"
         return (*self.turns.follow(StopReply(), now, None, True), SayAgain(action.text), *self._save())
 
     def _follow(self, event: AgentEvent, now: float) -> Sequence[Effect]:
         if isinstance(event, ReplyAudio):
             return (*self.turns.add_audio(event.pcm, now), *self._save())
-        fault = _too_large(event)
+        fault = unsavable(event)
         if fault is not None:
             return self._fault(CloseCode.AGENT_FAILED, fault)
         match event:
@@ -274,14 +265,14 @@ class Session:
                 return self._send_message(event, now)
             case FinalTranscript(through_message=int(number)) | StateChanged(through_message=int(number)):
                 self.tracker.messages.reach(number)
-        fault = _too_long(event)
+        fault = unsendable(event)
         if fault is not None:
             return self._fault(CloseCode.AGENT_FAILED, fault)
         through = self._received(event.through_sequence) if isinstance(event, FinalTranscript) else None
         is_attached = self.state is not SessionState.DETACHED
         effects = self.turns.follow(event, now, through, is_attached)
         if isinstance(event, StateChanged) and event.checkpoint is not None:
-            self._checkpoints.append((self.tracker.revision, event.checkpoint))
+            self._checkpoints.add(event.checkpoint, self.tracker.revision)
         return (*effects, *self._save())
 
     def saved(self, revision: int, now: float) -> Sequence[Effect]:
@@ -293,17 +284,11 @@ class Session:
         if acks.message is not None:
             effects.append(Send(Received(number=acks.message)))
         effects += self._due_messages()
-        effects += self._saved_checkpoints()
+        effects += map(ReportSaved, self._checkpoints.reached(self.tracker.saves.revision))
         return (*effects, *self._save(), *self._close_if_answered(now), *self._send_drain(now))
 
     def _due_messages(self) -> Sequence[Effect]:
         return NOTHING if self.state is SessionState.DETACHED else self.messages.due()
-
-    def _saved_checkpoints(self) -> list[ReportSaved]:
-        reached = []
-        while self._checkpoints and self._checkpoints[0][0] <= self.tracker.saves.revision:
-            reached.append(ReportSaved(self._checkpoints.pop(0)[1]))
-        return reached
 
     def save_failed(self, revision: int, now: float) -> Sequence[Effect]:
         """The effect `Save` of this revision failed: it is asked for again a little later."""
@@ -312,15 +297,10 @@ class Session:
         return NOTHING
 
     def drain(self, deadline_s: float, now: float) -> Sequence[Effect]:
-        """The worker goes away within `deadline_s`: tell the caller to go on elsewhere, at a quiet moment of its turn.
-
-        Half of the time is given to that moment.
-        """
+        """The worker goes away within `deadline_s`: send the caller elsewhere, at a quiet moment of its turn."""
         if not self._machine.advance(SessionInput.DRAIN):
             return NOTHING
-        self._drain_at = now + deadline_s
-        self._drain_notice_by = now + deadline_s / 2
-        self._is_drain_pending = True
+        self._draining.begin(deadline_s, now)
         return self._send_drain(now)
 
     def lost(self, reason: str, now: float) -> Sequence[Effect]:
@@ -407,7 +387,7 @@ class Session:
             return self._save()
         if self._transferred_by is not None and now >= self._transferred_by and self.state is not SessionState.DETACHED:
             return self._hang_up(_TRANSFERRED)
-        if self._is_drain_pending and now >= self._drain_notice_by:
+        if self._draining.is_notice_due(now):
             return self._send_drain(now)
         for at, (code, reason) in self._deadlines():
             if now >= at:
@@ -425,10 +405,7 @@ class Session:
             deadlines.append((self._detached_at + limits.resume_window_s, _NOT_RESUMED))
         else:
             deadlines.append((self._last_input + limits.idle_timeout_s, _IDLE))
-        if self._drain_at is not None:
-            deadlines.append((self._drain_at, _DRAINED))
-            if self._is_drain_pending:
-                deadlines.append((self._drain_notice_by, _DRAINED))
+        deadlines += ((at, _DRAINED) for at in self._draining.deadlines())
         if self._retry_save_at is not None:
             deadlines.append((self._retry_save_at, _NOT_FINISHED))
         if self._transferred_by is not None and self.state is not SessionState.DETACHED:
@@ -455,16 +432,14 @@ class Session:
 
         A turn is open while a side speaks, and while the agent's private state names it as `pending`.
         """
-        if self._drain_at is None or self.state is SessionState.CLOSED:
+        if self._draining.ends_at is None or self.state is SessionState.CLOSED:
             return NOTHING
         if self.state is SessionState.DETACHED and self.tracker.is_saved:
             return self._fault(*_DRAINED)
         is_answering = bool(self.tracker.private_state.get("pending"))
         is_quiet = self.turns.is_quiet and self.tracker.is_saved and not is_answering
-        if not self._is_drain_pending or not (is_quiet or now >= self._drain_notice_by):
-            return NOTHING
-        self._is_drain_pending = False
-        return (Send(Drain(deadline_s=round(max(0.0, self._drain_at - now), 3))),)
+        left_s = self._draining.notice(now, is_quiet=is_quiet)
+        return NOTHING if left_s is None else (Send(Drain(deadline_s=round(left_s, 3))),)
 
     def _measured(self, measured: Measured, now: float) -> None:
         """Take what is possible: no figure began before the session, no resume repeats more than a caller may keep."""
@@ -548,39 +523,7 @@ class Session:
         return (Send(Error(code=code, message=reason)), Close(code, reason, is_kept))
 
 
-def _too_large(event: AgentEvent) -> str | None:
-    """Return why what the event has saved does not fit into a session record."""
-    private_state = event.private_state if isinstance(event, _SAVES_PRIVATE_STATE) else None
-    try:
-        size = 0 if private_state is None else len(msgspec.msgpack.encode(private_state))
-    except (TypeError, ValueError, OverflowError, RecursionError):
-        return "the agent's private state is not plain maps, lists, strings and numbers"
-    if size > MAX_PRIVATE_STATE_BYTES:
-        return f"the agent's private state has {size} bytes, a session record takes {MAX_PRIVATE_STATE_BYTES}"
-    return None
-
-
-_SAVES_PRIVATE_STATE: Final = (FinalTranscript, StateChanged, SendAppMessage, CallClientTool, CancelClientTool)
-
-
-def _too_long(event: AgentEvent) -> str | None:
-    """Return why no client could take the control message that follows from the event."""
-    if isinstance(event, PartialTranscript | FinalTranscript | Reply | ReplyText) and len(event.text) > _LONGEST_TEXT:
-        return f"the agent's text has {len(event.text)} characters, a client takes {_LONGEST_TEXT} at once"
-    if isinstance(event, FinalTranscript | StateChanged) and event.state is not None:
-        try:
-            size = len(encode_message(State(revision=_HIGHEST, state=dict(event.state))))
-        except (TypeError, ValueError, OverflowError, RecursionError):
-            return "the agent's state is not plain maps, lists, strings and numbers"
-        if size > MAX_CONTROL_BYTES:
-            return f"the agent's state has {size} bytes as a message, a client takes {MAX_CONTROL_BYTES}"
-    return None
-
-
 _NOT_IN_OPERATION: Final = (SessionState.NEW, SessionState.CLOSED)
-_LONGEST_TEXT: Final = 16_000
-"""Characters, of four bytes at most, that fit into a control message."""
-_HIGHEST: Final = (1 << 62) - 1
 _TRANSFERRED: Final = "the call was transferred"
 _NOT_RESUMED: Final = (CloseCode.IDLE, "the caller did not come back")
 _IDLE: Final = (CloseCode.IDLE, "nothing arrived for too long")
