@@ -370,7 +370,7 @@ class LiveSession(TransportHandler):
 
     _CARRY_OUT: ClassVar[Mapping[type[Effect], Callable[[LiveSession, Any], None]]] = {
         **dict.fromkeys(AGENT_EFFECTS, _inform_agent),
-        **dict.fromkeys((Decode, PressKey, TakeMessage, Finish), _queue),
+        **dict.fromkeys((Decode, PressKey, TakeMessage, Finish), _queue),  # in the order in which the caller sent them
         Deliver: _deliver_waiting,
         Send: _send,
         Speak: _speak,
