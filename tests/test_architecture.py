@@ -281,7 +281,7 @@ MANY_METHODS = {
     "voice_gateway.WebTransport": (13, "the transport interface, and each event of the connection"),
     "voice_client.WebTransportConnection": (18, "the transport interface, and migration"),
     "voicelink.Connection": (46, "the public face of the QUIC parts, which it calls by name"),
-    "voicelink.WebTransportLayer": (13, "streams, datagrams, drain and close of WebTransport sessions"),
+    "voicelink.WebTransportLayer": (14, "streams and their sinks, datagrams, drain and close of WebTransport sessions"),
     "quiclb.Family": (13, "the address layout of one IP family, for numpy"),
     "voice_gateway.Cluster": (19, "each process of a cluster: started, killed, asked"),
     "quiclb.Supervisor": (13, "the life of forwarding processes, and what metrics ask of them"),
