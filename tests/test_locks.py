@@ -22,7 +22,7 @@ COMPILED = ("cffi", "cryptography", "msgspec", "numpy", "pydantic-core", "uvloop
 def entries(name: str) -> dict[str, tuple[Requirement, list[str]]]:
     """The pins of a lock with their hashes; every line must belong to one."""
     text = (ROOT / f"locks/{name}.lock").read_text()
-    found = {}
+    found: dict[str, tuple[Requirement, list[str]]] = {}
     for entry in ENTRY.finditer(text):
         pin = Requirement(entry["pin"])
         found[canonicalize_name(pin.name)] = pin, re.findall(r"sha256:([0-9a-f]{64})", entry["hashes"])

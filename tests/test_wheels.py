@@ -108,7 +108,7 @@ class Installed:
         environment = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
         empty = self.folder / "empty"
         empty.mkdir(exist_ok=True)
-        command = [self.folder / "bin" / program, *arguments]
+        command = [str(self.folder / "bin" / program), *arguments]
         return subprocess.run(command, cwd=empty, env=environment, capture_output=True, text=True, timeout=60)
 
     @property

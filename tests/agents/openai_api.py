@@ -133,7 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.api.requests.append(("/chat/completions", body))
         deltas = self.api.chats.popleft() if self.api.chats else says("Yes.")
         reason = "tool_calls" if any("tool_calls" in each for each in deltas) else "stop"
-        choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
+        choices: list[dict[str, Any]] = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
         choices.append({"index": 0, "delta": {}, "finish_reason": reason})
         chunks = [self._chunk([choice]) for choice in choices] + [self._chunk([])]
         pieces = [f"data: {chunk}\n\n".encode() for chunk in chunks]

@@ -17,7 +17,8 @@ from quiclb.settings.sections import OrdinalDiscovery
 from tests.deployment.chart import CHART
 from tests.deployment.tools import DEPLOY, ROOT, module, run, tool
 from voice_gateway.certificates.development import ensure_certificate
-from voice_gateway.settings.gateway_settings import SessionSection, load_settings
+from voice_gateway.settings.gateway_settings import load_settings
+from voice_gateway.settings.worker_sections import SessionSection
 
 DOCKERFILE = DEPLOY / "images" / "Dockerfile"
 COMPOSE = DEPLOY / "compose"

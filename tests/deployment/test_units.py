@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.deployment.tools import DEPLOY, run, tool
-from voice_gateway.settings.gateway_settings import SessionSection
+from voice_gateway.settings.worker_sections import SessionSection
 
 SERVICES = ("quiclb/quiclb.service", "systemd/voice-gateway@.service")
 SOCKETS = ("quiclb/quiclb-vip.socket", "quiclb/quiclb-inner.socket")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
+from typing import TextIO, cast
 
 import pytest
 import structlog
@@ -26,6 +27,6 @@ def _log_sink() -> Iterator[None]:
         return
     fd = os.open(sink, os.O_WRONLY)
     writer = LogWriter(fd, json_loss, retry_s=0.01, max_pending_bytes=256)
-    configure_logging(LogFormat.JSON, "debug", StandardError(writer, fd, is_terminal=False))
+    configure_logging(LogFormat.JSON, "debug", cast(TextIO, StandardError(writer, fd, is_terminal=False)))
     yield
     structlog.reset_defaults()

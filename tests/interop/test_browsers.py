@@ -22,8 +22,7 @@ from testbed.browsers.programs import FIREFOX as FIREFOX_NAMES
 from tests.browser import chromium
 from tests.browser.programs import program
 from tests.interop.worker import ORDER, WorkerTestbed, first_item, recording, working
-from voicelink.h3 import http3, webtransport
-from voicelink.h3.session.dialect import Dialect
+from voicelink.h3.session.dialect import SERVER_SETTINGS, Dialect, Terms, terms
 
 Evaluate = Callable[[str], Awaitable[Any]]
 """Runs an expression in a page, and returns what its promise comes to."""
@@ -103,15 +102,14 @@ def calling(testbed: WorkerTestbed) -> str:
 @pytest.fixture
 def spoken(monkeypatch: pytest.MonkeyPatch) -> list[Dialect]:
     """The dialects of the sessions that are asked for."""
-    dialects = []
+    dialects: list[Dialect] = []
 
-    def noting(settings: dict[int, int], protocol: str) -> webtransport.Terms:
+    def noting(settings: dict[int, int], protocol: str) -> Terms:
         agreed = terms(settings, protocol)
         dialects.append(agreed.dialect)
         return agreed
 
-    terms = webtransport.terms
-    monkeypatch.setattr(webtransport, "terms", noting)
+    monkeypatch.setattr("voicelink.h3.webtransport.terms", noting)
     return dialects
 
 
@@ -134,7 +132,7 @@ async def test_a_server_without_webtransport_is_refused(
     case: BrowserCase, testbed: WorkerTestbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoken: list[Dialect]
 ) -> None:
     """The negative control."""
-    monkeypatch.setattr(http3, "SERVER_SETTINGS", dict.fromkeys(http3.SERVER_SETTINGS, 0))
+    monkeypatch.setattr("voicelink.h3.http3.SERVER_SETTINGS", dict.fromkeys(SERVER_SETTINGS, 0))
     with page(tmp_path) as url:
         async with case.browsing(url) as evaluate:
             with pytest.raises(Exception, match=r"WebTransport|connection"):

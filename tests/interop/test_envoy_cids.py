@@ -9,7 +9,8 @@ import ssl
 from pathlib import Path
 
 import pytest
-from aioquic.asyncio import QuicConnectionProtocol, connect
+from aioquic.asyncio.client import connect
+from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.h3.connection import H3_ALPN
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import QuicEvent
@@ -48,7 +49,7 @@ class Listening(QuicConnectionProtocol):
             after_destination = 6 + raw[5]
             length = raw[after_destination]
             self.source_cids.add(raw[after_destination + 1 :][:length])
-        super().datagram_received(data, addr)  # type: ignore[arg-type]
+        super().datagram_received(data, addr)
 
     def quic_event_received(self, event: QuicEvent) -> None:
         """Envoy's HTTP/3 streams are ignored."""

@@ -113,7 +113,7 @@ def test_the_server_refuses_what_is_wrong(cluster: ControlPlane, fault: str) -> 
 def test_the_server_refuses_pods_that_are_not_restricted(cluster: ControlPlane) -> None:
     """The control for the pods below: the namespace takes restricted ones alone."""
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "free"}}
-    pod["spec"] = {"containers": [{"name": "free", "image": "free"}]}  # type: ignore[assignment]
+    pod["spec"] = {"containers": [{"name": "free", "image": "free"}]}
     with pytest.raises(ControlPlaneError, match="violates PodSecurity"):
         cluster.run("kubectl", "apply", "--filename=-", f"--namespace={NAMESPACE}", given=json.dumps(pod))
 

@@ -30,7 +30,7 @@ class Climate:
     blackouts: tuple[tuple[float, float], ...]
     worst_s: float
 
-    def link_model(self, start: float):  # type: ignore[no-untyped-def]
+    def link_model(self, start: float):
         rng = random.Random(self.seed)
 
         def carry(now: float, is_up: bool) -> list[float]:

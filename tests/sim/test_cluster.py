@@ -61,7 +61,7 @@ async def _one_of_two_killed(cluster: SimulatedCluster, call: VoiceClient, rng: 
 def test_load_balancers_that_share_a_call_packet_by_packet_lose_nothing(
     certificate: DevelopmentCertificate, fault: network_faults.NetworkFault, seed: int
 ) -> None:
-    async def scenario(sim: Simulation) -> tuple[Outcome, list[int]]:
+    async def scenario(sim: Simulation) -> Outcome:
         plan = Plan(access=network_faults.lossy(sim.rng, worst=0.02), balancers=2)
         return await place_call(sim, certificate, plan, fault)
 

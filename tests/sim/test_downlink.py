@@ -118,7 +118,8 @@ def lecture(
         plan = Plan(Profile(delay_s=0.05), workers=1, session=session)
         cluster = SimulatedCluster(sim, certificate, lambda name: agent(), plan)
         await cluster.start()
-        loudspeaker, leads_s = Loudspeaker(), []
+        loudspeaker = Loudspeaker()
+        leads_s: list[float] = []
 
         async def call() -> Outcome:
             async with cluster.client(codec="pcm16", sinks=[loudspeaker]) as client:

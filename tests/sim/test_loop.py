@@ -30,7 +30,7 @@ def test_timers_fire_in_the_order_of_their_instants() -> None:
         fired: list[tuple[float, int]] = []
         start = sim.now()
         for delay in (3, 1, 2):
-            sim.loop.call_later(delay, lambda delay=delay: fired.append((sim.now() - start, delay)))
+            sim.loop.call_later(delay, lambda delay: fired.append((sim.now() - start, delay)), delay)
         await asyncio.sleep(5)
         return fired
 

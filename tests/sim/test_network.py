@@ -47,9 +47,8 @@ class Recorder(asyncio.DatagramProtocol):
 async def opened(
     sim: Simulation, host: Host, *, local: Any = None, remote: Any = None, answer: bytes | None = None
 ) -> Recorder:
-    _, recorder = await host.run(
-        sim.loop.create_datagram_endpoint(lambda: Recorder(sim.loop, answer), local_addr=local, remote_addr=remote)
-    )
+    recorder = Recorder(sim.loop, answer)
+    await host.run(sim.loop.create_datagram_endpoint(lambda: recorder, local_addr=local, remote_addr=remote))
     return recorder
 
 

@@ -37,7 +37,7 @@ from voicelink.wire import MAX_AUDIO_BYTES, MAX_CONTROL_BYTES, MAX_DATAGRAM_FRAM
 
 PAGE = (Path(__file__).parents[2] / "PROTOCOL.md").read_text()
 SESSION, DEFAULTS, CALLERS = SessionLimits(), SessionSection(), LimitsSection()
-MESSAGES = {*wire.ClientMessage.__args__, *wire.ServerMessage.__args__}  # type: ignore[attr-defined]  # a union's
+MESSAGES = {*wire.ClientMessage.__args__, *wire.ServerMessage.__args__}
 
 LIMITS: dict[str, tuple[float, ...]] = {
     "control message": (MAX_CONTROL_BYTES,),
@@ -168,6 +168,7 @@ def test_the_page_has_every_key_of_the_echo_s_state() -> None:
         loud = (b"\x00\x40" if sequence < 50 else b"\x00\x00") * 320
         conversation.hear(UserAudio(sequence, loud))
     (state,) = (event.state for event in emitted if isinstance(event, FinalTranscript))
+    assert state is not None
     assert set(state) == {"kind", "utterances"}
     assert f"| `{state['kind']}` | `echo`, `echo-pcmu` | `utterances`" in PAGE
 

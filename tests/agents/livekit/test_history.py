@@ -17,7 +17,7 @@ USER, GREETING = Line(1, "user", "a taro"), Line(0, "agent", "Hi.")
 def history(*messages: tuple[str, str]) -> ChatContext:
     context = ChatContext.empty()
     for role, text in messages:
-        context.add_message(role=role, content=text)  # type: ignore[arg-type]
+        context.add_message(role=role, content=text)
     return context
 
 

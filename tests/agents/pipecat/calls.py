@@ -37,10 +37,14 @@ class DeadStore(SessionStore):
             await asyncio.get_running_loop().create_future()
         await self.store.save(record)
 
-    def __getattribute__(self, name: str) -> Any:
-        if name in ("store", "is_dead", "save", "open", "close") or name.startswith("__"):
-            return super().__getattribute__(name)
-        return getattr(super().__getattribute__("store"), name)
+    async def claim(self, record: SessionRecord) -> bool:
+        return await self.store.claim(record)
+
+    async def load(self, session_id: str) -> SessionRecord | None:
+        return await self.store.load(session_id)
+
+    async def delete(self, session_id: str, epoch: int) -> None:
+        await self.store.delete(session_id, epoch)
 
 
 @dataclass(slots=True)

@@ -128,7 +128,7 @@ class LocalVendor:
         await self.sessions[number].connection.send(raw)
 
     def _received(self, session: Any) -> list[Any]:
-        return session.commands if self.kind is OPENAI else session.received  # type: ignore[no-any-return]  # servers
+        return session.commands if self.kind is OPENAI else session.received
 
 
 @asynccontextmanager

@@ -25,8 +25,8 @@ async def pipecats() -> tuple[set[str], list[str]]:
     from pipecat.processors.aggregators.llm_context import LLMContext
     from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair, LLMUserAggregatorParams
 
+    from testbed.pipecat_services import FunctionLLM, ToneTTS
     from tests.agents.pipecat.calls import Caller
-    from tests.agents.pipecat.services import FunctionLLM, ToneTTS
     from tests.agents.pipecat.shop import EarsSTT, rule
     from tests.agents.support.shop_program import add_item
     from voice_gateway.agents.pipecat import PipecatAgent

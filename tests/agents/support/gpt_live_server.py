@@ -164,7 +164,7 @@ class LiveSession:
         said = bytes(self._heard[self._begun_ms * self._rate_hz * 2 // 1000 :])
         words = self.server.ears.transcribe(said, self._rate_hz)
         for word in words.split(" "):
-            times = {"start_ms": self._begun_ms, "end_ms": end_ms}
+            times: dict[str, Any] = {"start_ms": self._begun_ms, "end_ms": end_ms}
             await self._send("session.input_transcript.delta", delta=word + " ", **times)
         self.known.append(Entry("user", words))
         await self._act()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -54,7 +54,8 @@ SLOW_TOOL = f"{tools.__name__}:take_order_slowly"
 @dataclass(frozen=True)
 class Case:
     kind: type[VendorSession]
-    vendor: Callable[[Any], Any]
+    vendor: Any
+    """The class of one; each takes settings of its own."""
     settings: type[BridgeSettings]
     needed: dict[str, Any]
     key_variable: str
@@ -285,7 +286,7 @@ async def test_a_vendor_that_refuses_is_named_in_one_sentence_after_an_apology(
         async with Line(agent_of(server, case, give_up_s=0)) as line:
             await line.until(lambda: bool(line.of(AgentFailed)))
             reason = line.of(AgentFailed)[0].reason
-            assert reason.startswith(f"{case.vendor.name} {sentence}")  # type: ignore[attr-defined]  # a class
+            assert reason.startswith(f"{case.vendor.name} {sentence}")
             assert KEY not in reason
             assert [event.text for event in line.of(Reply)] == ["Sorry."]
             assert line.of(ReplyAudio)

@@ -6,6 +6,7 @@ import asyncio
 import random
 import socket
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from tests.unit.quiclb.pools import cid, short_packet
 
 
 def sockets_of(balancer: LoadBalancer) -> list[socket.socket]:
-    datapath = balancer.host.datapath
+    datapath: Any = balancer.host.datapath
     if isinstance(datapath, VectorisedDatapath):
         return [datapath._sockets.vip, datapath._sockets.inner]
     vip, inner = datapath._vip, datapath._inner
@@ -55,7 +56,8 @@ async def test_a_loop_of_two_load_balancers_ends_at_its_second_member():
     await until(lambda: second.vip in first.host.table.backends_by_address)
     for number in range(100):
         client.send(probe, first.vip)
-        await until(lambda wanted=number + 1: second.counters.packets.total() == wanted)
+        wanted = number + 1
+        await until(lambda: second.counters.packets.total() == wanted)  # noqa: B023 - it is awaited here
     await until(lambda: first.counters.packets == {("routable", "ok"): 100})
     assert second.counters.packets == {("drop", "forwarding-loop"): 100}
     await asyncio.gather(first.stop(), second.stop())

@@ -15,6 +15,7 @@ from tests.integration.support.scripted_server import self_signed
 from tests.unit.quiclb.pools import cid, short_packet
 from voice_gateway.endpoint.cids.issuers import UnroutableIssuer
 from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
+from voice_gateway.endpoint.served import ConnectionHandler, ServedConnection
 from voice_gateway.endpoint.tls.identity import TlsIdentity
 
 
@@ -96,6 +97,10 @@ def test_reloads_under_load_lose_and_misroute_nothing(config, client, backends):
         assert stopped["packets"] == sent
 
 
+def no_application(served: ServedConnection) -> ConnectionHandler:
+    raise AssertionError("a probe opens no connection")
+
+
 async def gateway_endpoint() -> Endpoint:
     """The QUIC endpoint of a worker, which knows nothing of probes but what QUIC asks of every server."""
     certificate, key = self_signed()
@@ -104,7 +109,7 @@ async def gateway_endpoint() -> Endpoint:
     )
     identity = TlsIdentity.from_pem(certificate, key, now=time.time())
     settings = EndpointSettings(host=None, inner_host="127.0.0.1", trusted_proxies=("127.0.0.1",))
-    endpoint = Endpoint(settings, identity, issuer, None, wall_clock=time.time, rng=os.urandom)
+    endpoint = Endpoint(settings, identity, issuer, no_application, wall_clock=time.time, rng=os.urandom)
     await endpoint.open()
     return endpoint
 
@@ -112,7 +117,7 @@ async def gateway_endpoint() -> Endpoint:
 @on_every_datapath
 async def test_a_gateway_answers_probes_and_its_loss_is_noticed():
     endpoints = [await gateway_endpoint() for _ in range(2)]
-    ports = [endpoint.inner_address[1] for endpoint in endpoints]
+    ports = [endpoint.inner_address[1] for endpoint in endpoints if endpoint.inner_address is not None]
     settings = Settings.model_validate(
         {
             "forwarder": {"listen": "127.0.0.1:0", "inner": "127.0.0.1:0", "datapath": CHOSEN.get()},

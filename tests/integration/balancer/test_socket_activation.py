@@ -44,8 +44,8 @@ def test_nothing_is_lost_between_two_starts(tmp_path, processes):
         backend.bind(("127.0.0.1", 0))
         manager.bind(str(tmp_path / "notify"))
         settings = tmp_path / "lb.toml"
-        listening = {"listen": format_address(vip), "inner": format_address(inner)}
-        settings.write_text(settings_text([backend.getsockname()], **listening, processes=processes))
+        listen, inside = format_address(vip), format_address(inner)
+        settings.write_text(settings_text([backend.getsockname()], listen=listen, inner=inside, processes=processes))
         for start in range(2):
             client.sendto(short_packet(bytes((start,)) * 20), vip)
             daemon = activate(settings, passed, tmp_path / "notify")

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -40,8 +41,8 @@ def serving(settings, **flags):
         daemon.kill()
 
 
-def write_settings(path, backends, listen="127.0.0.1:0", inner="127.0.0.1:0", **keys):
-    keys = {"processes": 2, "metrics": "127.0.0.1:0"} | keys
+def write_settings(path, backends, listen="127.0.0.1:0", inner="127.0.0.1:0", **changes):
+    keys: dict[str, Any] = {"processes": 2, "metrics": "127.0.0.1:0"} | changes
     path.write_text(settings_text(backends.addresses, listen=listen, inner=inner, **keys))
     return path
 

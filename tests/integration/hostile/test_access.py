@@ -61,11 +61,12 @@ async def working(folder: Path, clock: Callable[[], float] = time.time, **sectio
 
 def token(subject: str = "alice", *, is_new: bool = True, **changes: Any) -> str:
     key = signing_key("new", pair()[0]) if is_new else signing_key("old", SECRET)
-    return mint(key, **{"subject": subject, "now": time.time(), "lifetime_s": 60.0, "audience": AUDIENCE} | changes)
+    options: dict[str, Any] = {"subject": subject, "now": time.time(), "lifetime_s": 60.0, "audience": AUDIENCE}
+    return mint(key, **options | changes)
 
 
 def client(worker: Worker, folder: Path, shown: Any, address: Any = None) -> VoiceClient:
-    host, port = address or worker.addresses.direct
+    host, port = address or worker.addresses.direct or ("", 0)
     url = f"https://{host}:{port}/v1/voice"
     return VoiceClient(
         url,

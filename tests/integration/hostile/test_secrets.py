@@ -196,7 +196,7 @@ def test_descriptions_show_none(config: Path) -> None:
     ]
     described += [
         vars(VoiceClient(plan.url, security=Security(token=plan.token))),
-        SessionRequest("/", "192.0.2.1:1", plan.token),
+        SessionRequest("/", "192.0.2.1:1", str(plan.token)),
     ]
     assert leaked(config, " ".join(map(repr, described))) == []
 

@@ -100,7 +100,7 @@ async def test_a_rotation_can_be_taken_back(tmp_path: Path) -> None:
             for issuing in (1, 0, 1):
                 files.issuing = issuing
                 site.workers[0].reloader.reload()
-                await until(lambda issuing=issuing: configs(site) == [{issuing}])
+                await until(lambda: configs(site) == [{files.issuing}])
             await call.finish()
         assert call.report().is_complete
 

@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -59,7 +59,7 @@ SINKS = [full_disk, pipe_without_reader, full_pipe]
 
 @pytest.mark.parametrize("sink", SINKS)
 async def test_a_worker_serves_reloads_and_stops_while_its_log_cannot_be_written(
-    sink: Callable[[], Iterator[int]], config: Path
+    sink: Callable[[], AbstractContextManager[int]], config: Path
 ) -> None:
     with sink() as stderr:
         process = await asyncio.create_subprocess_exec(
@@ -90,7 +90,7 @@ async def test_a_worker_serves_reloads_and_stops_while_its_log_cannot_be_written
 
 @pytest.mark.parametrize("sink", SINKS)
 def test_a_load_balancer_reloads_and_replaces_processes_while_its_log_cannot_be_written(
-    sink: Callable[[], Iterator[int]], tmp_path: Path
+    sink: Callable[[], AbstractContextManager[int]], tmp_path: Path
 ) -> None:
     port = free_port()
     settings = tmp_path / "lb.toml"

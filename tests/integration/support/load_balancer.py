@@ -52,7 +52,9 @@ def on_every_datapath(test):
 
     added = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("monkeypatch", "datapath")]
     signature = inspect.signature(test)
-    run.__signature__ = signature.replace(parameters=[*added, *signature.parameters.values()])
+    run.__signature__ = signature.replace(  # type: ignore[attr-defined]  # functools.wraps hides that it is a function
+        parameters=[*added, *signature.parameters.values()]
+    )
     return pytest.mark.parametrize("datapath", ["asyncio", "uvloop", "vectorised", "arrays"])(run)
 
 
@@ -117,6 +119,7 @@ class LoadBalancerProcess:
             stderr=subprocess.PIPE,
             text=True,
         )
+        assert self.process.stderr is not None
         started = json.loads(self.process.stderr.readline())
         assert started["event"] == "load balancer started"
         self.vip, self.inner = (self._address(started[side]) for side in ("vip", "inner"))

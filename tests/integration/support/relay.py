@@ -51,8 +51,9 @@ class Relay(asyncio.DatagramProtocol):
         for back in backs.values():
             back.result().close()
 
-    def relay_to(self, server: Address) -> None:
+    def relay_to(self, server: Address | None) -> None:
         """Relay to another server from now on; datagrams of the one before are dropped."""
+        assert server is not None
         self._server = server
         self.renew()
 
@@ -76,7 +77,9 @@ class Relay(asyncio.DatagramProtocol):
 
 
 @asynccontextmanager
-async def relaying(server: Address) -> AsyncIterator[Relay]:
+async def relaying(server: Address | None) -> AsyncIterator[Relay]:
+    """Relay to a worker's address, which is `None` where it does not listen: that is a fault of the test."""
+    assert server is not None
     loop = asyncio.get_running_loop()
     _, relay = await loop.create_datagram_endpoint(lambda: Relay(server), local_addr=("127.0.0.1", 0))
     try:

@@ -34,8 +34,8 @@ from tests.unit.recordings import ROOT
 from voice_gateway.certificates.development import ensure_certificate
 from voice_gateway.errors import BindError
 from voice_gateway.telephony.vendors.twilio import signature
-from voice_gateway.telephony.vendors.twilio_simulator.plan import fetch, read_plan
-from voice_gateway.telephony.vendors.twilio_simulator.simulated_call import SimulationError, TwilioCall, TwilioSimulator
+from voice_gateway.telephony.vendors.twilio_simulator.plan import SimulationError, fetch, read_plan
+from voice_gateway.telephony.vendors.twilio_simulator.simulated_call import TwilioCall, TwilioSimulator
 from voice_gateway.telephony.vendors.twilio_simulator.sound import read_telephone_wav, telephone_wav
 from voice_gateway.worker.worker import Worker
 from voicelink.audio.codecs.g711 import pcmu_decode
@@ -291,7 +291,7 @@ async def test_a_captured_signature_opens_no_live_call_by_its_sid(certificates: 
 
 async def test_a_webhook_answered_by_one_worker_opens_one_stream_at_another(certificates: Path, tmp_path: Path) -> None:
     """As behind one public name, where each request may reach any worker."""
-    shared = {"access": {}, "session": {"store": f"sqlite:///{tmp_path / 'sessions.db'}"}}
+    shared: dict[str, Any] = {"access": {}, "session": {"store": f"sqlite:///{tmp_path / 'sessions.db'}"}}
     public = "https://gw.example.com"
     async with (
         serving(certificates, public_url=public, **shared) as first,

@@ -36,9 +36,15 @@ async def ticket_from(endpoint: Endpoint) -> SessionTicket:
     return client.tickets[0]
 
 
+async def until_settled(endpoint: Endpoint, opened: int) -> None:
+    """Wait until the endpoint has opened more connections than before, and none is half open."""
+    await until(lambda: endpoint.counters.connections_opened > opened)
+    await until(lambda: endpoint.half_open_count == 0)
+
+
 async def test_a_session_asked_for_in_early_data_begins_once_the_handshake_is_complete() -> None:
     async with two() as (one, _, other, sessions):
-        client = Client(other.address, session_ticket=await ticket_from(one))
+        client = Client(other.address or ("", 0), session_ticket=await ticket_from(one))
         await client.connect()
         client.speak(3)
         await until(lambda: client.pongs == [0, 1, 2])
@@ -52,7 +58,7 @@ async def test_a_session_asked_for_in_early_data_begins_once_the_handshake_is_co
 async def test_a_replayed_flight_makes_no_session_anywhere() -> None:
     """The whole first flight, with its early data, as an eavesdropper would send it again: to both workers, twice."""
     async with two(handshake_timeout_s=0.3) as (one, first, other, second):
-        client = Client(one.address, session_ticket=await ticket_from(one))
+        client = Client(one.address or ("", 0), session_ticket=await ticket_from(one))
         flight: list[bytes] = []
         await client.connect()
         # what has left cannot be taken back, so it is made once more from a connection that never gets an answer
@@ -70,8 +76,7 @@ async def test_a_replayed_flight_makes_no_session_anywhere() -> None:
             opened = endpoint.counters.connections_opened
             for datagram in flight:
                 eavesdropper.send(datagram, endpoint.address)
-            await until(lambda endpoint=endpoint, opened=opened: endpoint.counters.connections_opened > opened)
-            await until(lambda endpoint=endpoint: endpoint.half_open_count == 0)
+            await until_settled(endpoint, opened)
         eavesdropper.close()
         client.close()
         silent.close()
@@ -84,7 +89,7 @@ async def test_early_data_that_a_worker_does_not_want_is_sent_again() -> None:
         ticket = await ticket_from(one)
     sessions = Sessions()
     async with serving(sessions, issuer(3)) as other:
-        client = Client(other.address, session_ticket=ticket)
+        client = Client(other.address or ("", 0), session_ticket=ticket)
         await client.connect()
         client.speak(3)
         await until(lambda: client.pongs == [0, 1, 2])
@@ -95,7 +100,7 @@ async def test_early_data_that_a_worker_does_not_want_is_sent_again() -> None:
 
 async def test_early_data_survives_a_retry() -> None:
     async with two(retry_after_half_open=0) as (one, _, other, sessions):
-        client = Client(other.address, session_ticket=await ticket_from(one))
+        client = Client(other.address or ("", 0), session_ticket=await ticket_from(one))
         await client.connect()
         client.speak(3)
         await until(lambda: client.pongs == [0, 1, 2])

@@ -100,7 +100,7 @@ def recording(folder: Path) -> Path:
 
 async def test_the_command_line_chooses_the_mode(tmp_path: Path) -> None:
     async with working(tmp_path) as worker:
-        host, port = worker.addresses.direct
+        host, port = worker.addresses.direct or ("", 0)
         document = await command(
             *("call", recording(tmp_path), "--url", f"https://{host}:{port}/v1/voice", "--ca", tmp_path / "ca.pem"),
             *("--uplink", "deadline", "--uplink-limit", "0.4", "--no-playback", "--json"),

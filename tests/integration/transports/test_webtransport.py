@@ -276,7 +276,11 @@ async def test_a_restarted_worker_resets_the_connections_it_has_forgotten(client
 async def test_another_worker_resets_what_a_load_balancer_brings_it_in_place_of_a_lost_one(
     clients: list[Client], is_told: bool
 ) -> None:
-    settings = {"inner_host": "127.0.0.1", "trusted_proxies": ("127.0.0.11",), "resets_for_lost_servers": is_told}
+    settings: dict[str, Any] = {
+        "inner_host": "127.0.0.1",
+        "trusted_proxies": ("127.0.0.11",),
+        "resets_for_lost_servers": is_told,
+    }
     async with serving(cids=issuer(1), **settings) as lost, serving(cids=issuer(2), **settings) as other:
         vip = await Vip().open(lost.inner_address, ("127.0.0.11",))
         client = await connect(clients, vip.public.address)

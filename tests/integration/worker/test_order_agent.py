@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from testbed.waiting import until
+from tests.unit.decoded import pcm_of
 from tests.unit.recordings import recording
 from voice_gateway.agent.base import (
     Agent,
@@ -31,6 +32,7 @@ from voice_gateway.agents.order.dialogue import Dialogue, greeting
 from voice_gateway.agents.order.hearing.recogniser import InlineRecogniser
 from voice_gateway.agents.order.hearing.recogniser_process import ProcessRecogniser
 from voice_gateway.agents.order.menu import default_menu
+from voice_gateway.errors import AgentError
 from voice_gateway.testing.agents import Caller
 from voicelink.audio.codec import FrameDecoder, FrameEncoder
 from voicelink.wire import AudioFrame, Codec
@@ -81,7 +83,7 @@ async def hear(caller: Caller, heard: list[AudioFrame]) -> None:
     decoder = FrameDecoder(caller.agent.input_rate_hz)
     for frame in heard:
         caller.sequence = frame.sequence
-        caller.conversation.hear(UserAudio(frame.sequence, bytes(decoder.decode(frame))))
+        caller.conversation.hear(UserAudio(frame.sequence, pcm_of(decoder.decode(frame))))
         for _ in range(_STEPS_OF_AN_ANSWER):
             await asyncio.sleep(0)
 
@@ -202,7 +204,7 @@ async def test_a_recogniser_process_that_dies_costs_one_utterance() -> None:
     recogniser = ProcessRecogniser(default_menu())
     await recogniser.open()
     try:
-        final: list[tuple[str, ...]] = []
+        final: list[tuple[str, ...] | AgentError] = []
         lost = recogniser.begin(lambda words, is_final: final.append(words) if is_final else None)
         lost.feed(recording("slt_total")[:32_000])
         process_id = recogniser.process_ids[0]

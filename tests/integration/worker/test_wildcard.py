@@ -112,7 +112,7 @@ async def test_a_local_address_that_changes_is_another_path_and_is_validated() -
         await until(lambda: client.has(SessionOpened) and client.quic.can_migrate)
         # a middlebox that changes the server's address, in both directions
         send, received = client.sockets[0].send, client._received
-        client.sockets[0].send = lambda datagram, _: send(datagram, ("127.0.0.4", port_of(endpoint)))  # type: ignore[method-assign]
+        client.sockets[0].send = lambda datagram, address: send(datagram, ("127.0.0.4", port_of(endpoint)))  # type: ignore[method-assign]
         sources: list[str] = []
 
         def translated(datagram: bytes, address: Any) -> None:

@@ -78,7 +78,16 @@ async def test_a_port_in_use_is_one_sentence(config: Path) -> None:
 
 
 async def test_up_says_all_that_keeps_it_from_serving(tmp_path: Path) -> None:
-    arguments = ("up", "--check", "--workers", "2", "--agent", "parrot", "--state", str(tmp_path / "state"))
+    arguments: tuple[str, ...] = (
+        "up",
+        "--check",
+        "--workers",
+        "2",
+        "--agent",
+        "parrot",
+        "--state",
+        str(tmp_path / "state"),
+    )
     status, out, errors = await run(*arguments, "--listen", "0.0.0.0:4433")
     assert (status, out) == (1, "")
     certificate, access = [line for line in errors.splitlines() if "runs as root" not in line]

@@ -6,6 +6,7 @@ import heapq
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -103,7 +104,7 @@ class _Run:
     def run(self) -> None:
         call, faults = self._call, self._faults
         for number in range(call.length_ms // FRAME_MS):
-            self._at((number + 1) * FRAME_MS, lambda number=number: self._capture(number))
+            self._at((number + 1) * FRAME_MS, partial(self._capture, number))
         for at_ms in range(100, call.length_ms, 100):
             self._at(at_ms, lambda: self._worker.writer.write_due())
         for at_ms in range(1_000, call.length_ms, 2_000):
@@ -213,7 +214,7 @@ class _Run:
 
         self._down(announced)
         for frame in frames:
-            self._down(lambda frame=frame: self._pushed(number, frame.payload))
+            self._down(partial(self._pushed, number, frame.payload))
         self._down(lambda: self._playback.end(number))
         self._down(self._wake)
 
@@ -249,7 +250,12 @@ class _Run:
             number = self._utterance_id
             self._say(Flush(utterance_id=number))
             self._flushed = number
-            self._down(lambda: [self._report(position) for position in self._playback.flush(number)])
+
+            def flushed() -> None:
+                for position in self._playback.flush(number):
+                    self._report(position)
+
+            self._down(flushed)
 
     # The worker's death
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from aioquic import tls
 from aioquic.buffer import encode_uint_var as varint
-from aioquic.quic import connection as aioquic_connection
 from aioquic.quic.stream import QuicStream
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from hypothesis import HealthCheck, given, settings
@@ -138,7 +137,7 @@ def twins(is_client: bool, cipher: tls.CipherSuite = tls.CipherSuite.AES_128_GCM
 @pytest.fixture
 def deterministic(monkeypatch: pytest.MonkeyPatch) -> None:
     """Equal challenges, and equal turns of streams, which aioquic keeps in a set."""
-    monkeypatch.setattr(aioquic_connection.os, "urandom", lambda count: bytes(count))
+    monkeypatch.setattr("aioquic.quic.connection.os.urandom", lambda count: bytes(count))
     monkeypatch.setattr(QuicStream, "__hash__", lambda self: self.stream_id or 0)
 
 

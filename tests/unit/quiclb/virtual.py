@@ -44,5 +44,5 @@ def on_virtual_time(test):
         with asyncio.Runner(loop_factory=VirtualLoop) as runner:
             runner.run(test(**arguments))
 
-    run.__signature__ = inspect.signature(test)
+    run.__signature__ = inspect.signature(test)  # type: ignore[attr-defined]  # functools.wraps hides that it is a function
     return run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from voice_eval.drivers.base import Driver, Endpoint
+from voice_eval.drivers.base import Dialling, Driver, Endpoint, Line
 from voice_eval.errors import EvalError
 from voice_eval.targets import livekit
 from voice_eval.targets.choice import TargetChoice, chosen_target
@@ -15,7 +15,7 @@ class LiveKit(Driver):
 
     name = "livekit"
 
-    def line(self, dialling: object) -> object:  # type: ignore[override] - never called
+    def line(self, dialling: Dialling) -> Line:
         raise NotImplementedError
 
 

@@ -171,6 +171,7 @@ class _Call:
         if not self.is_over:
             self.is_over = True
             self.recovery.stop()
+            assert error is not None
             self.output("ended", _KINDS[type(error)])
 
     def lose(self) -> None:
@@ -192,7 +193,8 @@ class _Call:
     async def _dial(self, link: Link, has_address: bool) -> None:
         after_ms, outcome = self._attempts.pop(0) if self._attempts else (None, None)
         if after_ms is None:
-            await self._loop.create_future()
+            await self._loop.create_future()  # for ever
+            return
         await asyncio.sleep(after_ms / 1000)
         if outcome == "opens":
             self.link = link

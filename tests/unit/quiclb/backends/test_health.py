@@ -36,7 +36,7 @@ class Probed:
         out."""
         end = len(self.sent) + count
         while len(self.sent) < end:
-            self.now = max(self.now, self.monitor.next_deadline())
+            self.now = max(self.now, self.monitor.next_deadline() or 0.0)
             for address in self.monitor.poll(self.now):
                 self.sent.append((self.now, address))
                 if address in self.answering:

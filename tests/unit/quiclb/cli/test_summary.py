@@ -5,8 +5,10 @@ import shutil
 import socket
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from quiclb import load_settings
 from quiclb.settings.sections import (
@@ -54,7 +56,7 @@ def test_the_commented_defaults_are_the_defaults(example):
     text = "\n".join(line[2:] if line.startswith("# ") and " = " in line else line for line in lines)
     printed = tomllib.loads(text)
     explicit = {"listen", "inner", "metrics", "metrics_hosts", "host", "port", "path", "kind", "server_ids", "count"}
-    sections = [
+    sections: list[tuple[type[BaseModel], dict[str, Any]]] = [
         (ForwarderSection, printed["forwarder"]),
         (HealthSection, printed["health"]),
         (DnsDiscovery, printed["discovery"][0]),

@@ -38,9 +38,9 @@ def between(before: str, after: str, seconds: float = 2.0) -> Report:
 
 
 def shown(found: Report, height: int | None = None) -> str:
-    console = Console(file=io.StringIO(), width=120)
-    console.print(found.render(height))
-    return console.file.getvalue()
+    written = io.StringIO()
+    Console(file=written, width=120).print(found.render(height))
+    return written.getvalue()
 
 
 def test_rates_are_changes_by_time():
@@ -138,7 +138,8 @@ async def test_a_report_takes_two_looks(endpoint):
 
 async def test_watching_outlives_the_load_balancer(endpoint):
     url, server = endpoint
-    console = Console(file=io.StringIO(), force_terminal=False, width=120)
+    written = io.StringIO()
+    console = Console(file=written, force_terminal=False, width=120)
     task = asyncio.create_task(watch(url, 0.02, console))
     await asyncio.sleep(0.1)
     await server.stop()
@@ -147,7 +148,7 @@ async def test_watching_outlives_the_load_balancer(endpoint):
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert "no metrics at" in console.file.getvalue()
+    assert "no metrics at" in written.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,8 @@ def test_repr_hides_the_key():
     ],
 )
 def test_the_layout_implies_the_algorithm(lengths, key, algorithm):
-    assert QuicLbConfig(0, *lengths, key).algorithm is algorithm
+    server_id_length, nonce_length = lengths
+    assert QuicLbConfig(0, server_id_length, nonce_length, key).algorithm is algorithm
 
 
 def test_the_server_id_of_an_ordinal_is_its_number_big_endian():

@@ -31,6 +31,8 @@ class Server(asyncio.DatagramProtocol):
 
     def datagram_received(self, data, addr):
         header, datagram = unwrap(data)
+        assert isinstance(header, SppHeader)
+        assert isinstance(datagram, bytes)
         self.received.append((header, datagram, addr[:2]))
         packet = parse_packet(datagram)
         negotiation = b"\x80\0\0\0\0\x08" + packet.scid + b"\x08" + packet.dcid + b"\0\0\0\1"

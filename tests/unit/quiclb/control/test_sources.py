@@ -4,6 +4,7 @@ import asyncio
 import errno
 import json
 import socket
+from typing import Any
 
 import pytest
 import structlog.testing
@@ -24,7 +25,8 @@ class Resolver:
     def __init__(self, *ips):
         self.ips = list(ips)
         self.asked = 0
-        asyncio.get_running_loop().getaddrinfo = self
+        loop: Any = asyncio.get_running_loop()
+        loop.getaddrinfo = self
 
     async def __call__(self, host, port, *, type):
         assert (host, port, type) == ("workers.test", 4433, socket.SOCK_DGRAM)
@@ -109,7 +111,8 @@ async def test_a_resolver_that_hangs_is_given_up():
     async def hang(*_, **__):
         await asyncio.sleep(1e6)
 
-    asyncio.get_running_loop().getaddrinfo = hang
+    loop: Any = asyncio.get_running_loop()
+    loop.getaddrinfo = hang
     source = make_source(DNS, Changes())
     assert not await source.refresh()
     assert source.results == {"failed": 1}
@@ -128,7 +131,8 @@ def resolve(answers):
             raise answer
         return [(socket.AF_INET, type, 17, "", (answer, port))]
 
-    asyncio.get_running_loop().getaddrinfo = getaddrinfo
+    loop: Any = asyncio.get_running_loop()
+    loop.getaddrinfo = getaddrinfo
 
 
 @on_virtual_time

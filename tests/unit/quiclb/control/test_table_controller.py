@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import math
 import socket
+from typing import Any
 
 import pytest
 import structlog.testing
@@ -16,6 +17,7 @@ from quiclb.datapath.base import DatapathSetup
 from quiclb.datapath.memory import MemoryDatapath
 from quiclb.net.kernel.routes import RouteMtu
 from quiclb.routing.pool import BackendState
+from quiclb.routing.table_spec import TableSpec
 from tests.unit.quiclb.control.test_prober import Server
 from tests.unit.quiclb.pools import CLIENT, INNER, VIP, short_packet
 from tests.unit.quiclb.virtual import on_virtual_time
@@ -75,7 +77,7 @@ class Kept:
 
     def __init__(self, first: Settings) -> None:
         self.source = Source(first)
-        self.specs = []
+        self.specs: list[TableSpec] = []
         self.controller = TableController(first, self.specs.append, source=self.source, path_mtu=wide)
 
     async def __aenter__(self):
@@ -336,7 +338,8 @@ def resolve_to(*ips) -> None:
             await asyncio.sleep(1e6)
         return [(socket.AF_INET, type, 17, "", (ip, port)) for ip in ips]
 
-    asyncio.get_running_loop().getaddrinfo = getaddrinfo
+    loop: Any = asyncio.get_running_loop()
+    loop.getaddrinfo = getaddrinfo
 
 
 DNS = {"kind": "dns", "host": "workers.test", "port": 4433, "linger_s": 30}
@@ -411,7 +414,8 @@ async def test_one_bad_address_in_a_discovery_file_costs_that_entry_alone(tmp_pa
 async def test_a_reload_that_lists_a_bound_address_as_a_backend_is_refused():
     bound = ("127.0.0.1", 5443), ("127.0.0.1", 5444)
     first = settings()
-    source, specs = Source(first), []
+    source = Source(first)
+    specs: list[TableSpec] = []
     controller = TableController(first, specs.append, source=source, sockets=bound, path_mtu=wide)
     await controller.start()
     with structlog.testing.capture_logs() as logs:

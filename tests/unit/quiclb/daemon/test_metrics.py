@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -116,7 +116,7 @@ async def test_slow_heads_beyond_the_limit_make_room_for_a_scrape(address):
 
 
 async def test_a_defect_closes_one_connection_and_is_counted(capsys):
-    answers = iter([b"", ValueError("a defect"), b""])
+    answers: Iterator[bytes | Exception] = iter([b"", ValueError("a defect"), b""])
 
     def render() -> bytes:
         answer = next(answers)

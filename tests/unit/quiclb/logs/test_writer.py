@@ -23,7 +23,7 @@ class Descriptor:
         self.is_open = threading.Event()
         self.is_open.set()
 
-    def write(self, fd: int, data: bytes) -> int:
+    def write(self, fd: int, data: memoryview) -> int:
         self.tried.release()
         self.is_open.wait(TIMEOUT_S)
         if self.fault is not None:

@@ -82,7 +82,7 @@ def test_a_recording_that_cannot_go_on_holds_what_came_before(tmp_path: Path):
 
     recording = Recording(tmp_path / "out.wav", RATE_HZ)
     recording.play(0.0, bytes(960))
-    recording._file = _FullAfter(recording._file)
+    recording._file = _FullAfter(recording._file)  # type: ignore[assignment]  # what a recording calls of a file
     with pytest.raises(SourceError, match="no space left on device"):
         recording.play(0.02, bytes(960))
     recording.close()

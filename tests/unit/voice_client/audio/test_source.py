@@ -29,7 +29,7 @@ def test_half_a_sample_is_refused() -> None:
 
 @pytest.mark.parametrize("rate_hz", [8000, 16_000, 22_050, 44_100, 48_000])
 def test_any_rate_keeps_the_tone(rate_hz: int) -> None:
-    tone = np.sin(2 * np.pi * 440 * np.arange(rate_hz) / rate_hz).astype(np.float32) / 2
+    tone = (np.sin(2 * np.pi * 440 * np.arange(rate_hz) / rate_hz) / 2).astype(np.float32)
     source = from_sound(Sound(tone, rate_hz))
     assert source.duration_s == pytest.approx(1.0, abs=0.001)
     spectrum = np.abs(np.fft.rfft(np.frombuffer(source.pcm, "<i2")))

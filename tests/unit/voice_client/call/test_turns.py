@@ -49,7 +49,7 @@ def test_the_parts_add_up_in_any_order(order: tuple[str, ...]) -> None:
     assert reports == [Measured(turn=1, response_ms=830.0, uplink_age_ms=35.0, playout_ms=30.0)]
     (turn,) = turns.latencies
     parts = (turn.uplink_age_ms, turn.endpointing_ms, turn.stt_ms, turn.llm_ms, turn.tts_ms, turn.playout_ms)
-    assert turn.downlink_ms == pytest.approx(830.0 - sum(parts))
+    assert turn.downlink_ms == pytest.approx(830.0 - sum(part or 0.0 for part in parts))
 
 
 def test_an_answer_is_measured_once() -> None:

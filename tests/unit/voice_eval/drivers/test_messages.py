@@ -43,7 +43,8 @@ def rtvi(kind: str, **data: Any) -> dict[str, Any]:
 
 
 def test_rtvi_messages_fill_the_record_and_tools_are_answered_once() -> None:
-    call, sent = dialling(tools=(OfferedTool(name="kitchen", result=3),)), []
+    call = dialling(tools=(OfferedTool(name="kitchen", result=3),))
+    sent: list[Any] = []
     heard = Rtvi(call, sent.append)
     tool = rtvi("llm-function-call", function_name="kitchen", tool_call_id="1", args={"order": "taro"})
     for message in (

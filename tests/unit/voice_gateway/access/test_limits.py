@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from voice_gateway.access.attempts import Attempts, Handshakes
@@ -155,7 +157,8 @@ class TestUplinks:
 
     @pytest.mark.parametrize("whose", ["address", "subject"])
     def test_those_of_one_share_one(self, whose):
-        uplinks = UplinkRateLimiters(AccessLimits(**{f"{whose}_messages_per_s": 0.05}))
+        limit: dict[str, Any] = {f"{whose}_messages_per_s": 0.05}
+        uplinks = UplinkRateLimiters(AccessLimits(**limit))
         meters = [uplinks.of(ALICE), uplinks.of(ALICE)]
         assert [of.message(0.0) is None for of in meters * 2] == [True, True, True, False]
         other = Principal(network_of("192.0.2.2"), "bob")

@@ -107,7 +107,7 @@ class Backwards(Conversation):
 class Ghost(Conversation):
     def __init__(self, emit: Emit) -> None:
         super().__init__(emit)
-        self.emit = emit  # type: ignore[method-assign]  # it does not care that it was closed
+        self.emit = emit  # type: ignore[assignment,method-assign]  # it does not care that it was closed
 
 
 class Picture(Conversation):

@@ -5,6 +5,7 @@ import functools
 import itertools
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import uvloop
@@ -194,7 +195,7 @@ async def test_what_a_caller_does_after_the_end_is_ignored(bench):
 
 
 class TestAdmission:
-    def refusal(self, bench: Bench, **changes: str | None) -> Refusal | None:
+    def refusal(self, bench: Bench, **changes: Any) -> Refusal | None:
         answer = bench.manager.accept(replace(REQUEST, **changes), FakeTransport())
         return answer if isinstance(answer, Refusal) else None
 
@@ -274,7 +275,7 @@ class TestStoreFailure:
             await MemoryStore.save(bench.store, record)
             is_saved.set()
 
-        bench.store.save = save
+        bench.store.save = save  # type: ignore[method-assign]  # the store is away
         live, transport = bench.call()
         live.audio_received(frame(0))
         bench.conversation.emit(FinalTranscript("hi", 0))
@@ -295,7 +296,7 @@ class TestStoreFailure:
             async def save(record: SessionRecord) -> None:
                 raise OSError("connection refused")
 
-            bench.store.save = save
+            bench.store.save = save  # type: ignore[method-assign]  # the store is away
             live, transport = bench.call()
             bench.conversation.on_hear = lambda audio: bench.conversation.emit(NoSpeechUpTo(audio.sequence))
             for sequence in range(50):
@@ -304,7 +305,9 @@ class TestStoreFailure:
                 await asyncio.sleep(0)
             assert bench.manager.counters.save_failures
             assert transport.closed == []
-            bench.store.save = functools.partial(MemoryStore.save, bench.store)
+            bench.store.save = functools.partial(  # type: ignore[method-assign]  # the store is back
+                MemoryStore.save, bench.store
+            )
             await bench.manager.close()
 
         uvloop.run(retry())

@@ -258,6 +258,7 @@ class TestSqlite:
             await store.save(replace(RECORD, session_id=f"old-{n}"))
         clock.now += TTL_S
         await store.save(replace(RECORD, session_id="young", transcript=()))
+        assert isinstance(store.inner, SqliteStore)
         assert await store.inner.purge() == 1200
         assert await store.inner.purge() == 0
         assert await store.load("young") is not None
@@ -274,6 +275,7 @@ class TestSqlite:
         clock.now += TTL_S
         ((first_s, call, args),) = timers
         call(*args)
+        assert store._purging is not None
         await store._purging
         assert store._database.execute("SELECT count(*) FROM sessions").fetchone() == (0,)
         assert (first_s, timers[1][0]) == (1.0, PURGE_EVERY_S)
@@ -304,7 +306,7 @@ class TestSqlite:
             now[0] += 0.5
 
         monkeypatch.setattr(sqlite, "_pause", pause)
-        monkeypatch.setattr(sqlite.time, "monotonic", lambda: now[0])
+        monkeypatch.setattr("voice_gateway.store.implementations.sqlite.time.monotonic", lambda: now[0])
         with closing(sqlite3.connect(file, isolation_level=None)) as other:
             other.execute("CREATE TABLE t (x)")
             other.execute("BEGIN IMMEDIATE")
@@ -468,6 +470,7 @@ class TestAway:
     async def test_every_operation_is_a_store_error_while_the_store_is_away(self, url, tmp_path):
         store = open_store(url.format(port=free_port(), folder=tmp_path))
         if url.startswith("sqlite"):
+            assert isinstance(store.inner, SqliteStore)
             store.inner._database.close()
         for operation in (
             store.save(RECORD),

@@ -6,7 +6,6 @@ import resource
 
 import pytest
 
-from voice_gateway.web import descriptors
 from voice_gateway.web.descriptors import HELD_BACK, DescriptorBudget, raise_descriptor_limit
 
 
@@ -39,7 +38,7 @@ def test_the_soft_limit_is_raised_as_far_as_the_hard_one_allows(
     soft: int, hard: int, wanted: int, raised: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limits = [(soft, hard)]
-    monkeypatch.setattr(descriptors.resource, "getrlimit", lambda kind: limits[-1])
-    monkeypatch.setattr(descriptors.resource, "setrlimit", lambda kind, given: limits.append(given))
+    monkeypatch.setattr("resource.getrlimit", lambda kind: limits[-1])
+    monkeypatch.setattr("resource.setrlimit", lambda kind, given: limits.append(given))
     assert raise_descriptor_limit(wanted) == raised
     assert limits[-1] == (raised, hard)

@@ -28,7 +28,8 @@ def settings(
 
 
 def connection_ids(first: GatewaySettings) -> tuple[ConnectionIds, list[ServerCidSource]]:
-    made, followed = ConnectionIds(first, seeded(1)), []
+    made = ConnectionIds(first, seeded(1))
+    followed: list[ServerCidSource] = []
     made.follow(followed.append)
     return made, followed
 
@@ -103,7 +104,7 @@ def test_migration_is_forbidden_where_nobody_could_route_it(
 
 
 def test_without_a_load_balancer_nobody_needs_to_route() -> None:
-    alone = {"listen": "127.0.0.1:4433", "inner": None, "trusted_proxies": ()}
+    alone: dict[str, Any] = {"listen": "127.0.0.1:4433", "inner": None, "trusted_proxies": ()}
     source = ConnectionIds(settings(quic={"config_id": None}, **alone), seeded(1)).source
     assert (source.is_migration_disabled, source.active_limit) == (False, 4)
 

@@ -5,6 +5,7 @@ from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, cast
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -52,7 +53,7 @@ def of(collector) -> dict[tuple[str, ...], float]:
     return scraped(registry_of(collector))
 
 
-def sessions(counters: SessionCounters, *, count: int = 3, is_draining: bool = False) -> SimpleNamespace:
+def sessions(counters: SessionCounters, *, count: int = 3, is_draining: bool = False) -> Any:
     """What the metrics read of a `SessionManager`."""
     return SimpleNamespace(
         counters=counters,
@@ -113,7 +114,7 @@ def test_the_gap_histogram_is_cumulative():
     assert values["voice_uplink_gap_seconds_count",] == 4
 
 
-def endpoint(counters: EndpointCounters, connection_count: int = 0, half_open_count: int = 0) -> SimpleNamespace:
+def endpoint(counters: EndpointCounters, connection_count: int = 0, half_open_count: int = 0) -> Any:
     return SimpleNamespace(
         counters=counters,
         connection_count=connection_count,
@@ -153,7 +154,8 @@ def test_frames_that_callers_gave_up_are_exported():
 def test_the_lag_of_the_event_loop_is_exported_with_process_and_version():
     lag = LoopLag()
     lag.histogram.observe(0.03)
-    certificate, reloader = SimpleNamespace(expires=1.0), SimpleNamespace(counts={})
+    certificate: Any = SimpleNamespace(expires=1.0)
+    reloader: Any = SimpleNamespace(counts={})
     values = of(UpkeepCollector(certificate, reloader, lag))
     assert values["voice_event_loop_lag_seconds_bucket", "0.02"] == 0
     assert values["voice_event_loop_lag_seconds_bucket", "0.05"] == 1
@@ -176,7 +178,7 @@ def test_the_lag_is_how_late_a_timer_ran():
 def test_workers_in_one_process_do_not_share_metrics():
     def worker(count: int) -> CollectorRegistry:
         manager = sessions(SessionCounters(), count=count)
-        listeners = SimpleNamespace(
+        listeners: Any = SimpleNamespace(
             telephony_counters=TelephonyCounters(),
             web_counters=WebCounters(),
             limiter=ConnectionLimiter(ConnectionLimits.share(40)),
@@ -193,16 +195,14 @@ def test_every_counter_of_the_tcp_listeners_is_exported():
     counters = WebCounters()
     connections = counters.connections
     connections.accepted, connections.failed = 101, 102
-    for number, each in enumerate(
-        (
-            connections.refused,
-            connections.evicted,
-            connections.accept_errors,
-            counters.responses,
-            counters.websockets_cut_off,
-        ),
-        start=103,
-    ):
+    counted: tuple[Any, ...] = (
+        connections.refused,
+        connections.evicted,
+        connections.accept_errors,
+        counters.responses,
+        counters.websockets_cut_off,
+    )
+    for number, each in enumerate(counted, start=103):
         each["cause"] = number
     values = of(WebCollector(counters, ConnectionLimiter(ConnectionLimits.share(40)))).values()
     assert set(range(101, 108)) <= set(values)
@@ -218,15 +218,15 @@ async def test_a_host_and_the_one_that_takes_its_place_are_one_sample_of_each_me
     assert not isinstance(present, str)
     former.load = Load(calls=1, lag_ms=20.0, is_draining=True, malformed_messages={"shape": 2, "framing": 1})
     present.load = Load(calls=0, lag_ms=5.0, malformed_messages={"shape": 1})
-    values = of(HostCollector(SimpleNamespace(pool=pool)))
+    values = of(HostCollector(cast(Any, SimpleNamespace(pool=pool))))
     assert values["voice_agent_host_malformed_messages_total", str(address), "shape"] == 3
     assert values["voice_agent_host_malformed_messages_total", str(address), "framing"] == 1
     assert values["voice_agent_host_loop_lag_seconds", str(address)] == 0.02
-    text = generate_latest(registry_of(HostCollector(SimpleNamespace(pool=pool)))).decode()
+    text = generate_latest(registry_of(HostCollector(cast(Any, SimpleNamespace(pool=pool))))).decode()
     samples = [line.rpartition(" ")[0] for line in text.splitlines() if not line.startswith("#")]
     assert len(samples) == len(set(samples))
 
 
 def test_malformed_messages_of_an_agents_vendor_are_exported():
-    agent = SimpleNamespace(malformed_messages={"shape": 2})
+    agent: Any = SimpleNamespace(malformed_messages={"shape": 2})
     assert of(AgentCollector(agent)) == {("voice_bridge_malformed_messages_total", "shape"): 2}

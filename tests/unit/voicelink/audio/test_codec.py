@@ -7,6 +7,7 @@ import itertools
 import pytest
 
 import voicelink.audio.codec as codec_module
+from tests.unit.decoded import pcm_of
 from tests.unit.voicelink.audio.signals import level, tone
 from voicelink.audio.codec import FrameDecoder, FrameEncoder
 from voicelink.audio.codecs.opus import OpusDecoder, OpusEncoder
@@ -26,7 +27,7 @@ def test_a_tone_survives_every_codec(codec: Codec, rate_hz: int) -> None:
     decoder = FrameDecoder(16_000)
     decoded = [decoder.decode(frame) for frame in frames_of(codec, tone(500, rate_hz, 0.5), rate_hz)]
     assert [len(pcm) for pcm in decoded if isinstance(pcm, bytes)] == [640] * 25
-    assert level(bytes(decoded[12])) == pytest.approx(7_071, rel=0.15)
+    assert level(pcm_of(decoded[12])) == pytest.approx(7_071, rel=0.15)
 
 
 @pytest.mark.parametrize("codec", Codec)
@@ -34,7 +35,7 @@ def test_media_time_is_kept_over_silence(codec: Codec) -> None:
     speech = tone(500, 16_000, 0.4)
     frames = frames_of(codec, speech + bytes(32_000) + speech, 16_000)
     decoder = FrameDecoder(16_000)
-    made = b"".join(bytes(decoder.decode(frame)) for frame in frames)
+    made = b"".join(pcm_of(decoder.decode(frame)) for frame in frames)
     assert len(made) == 2 * len(speech) + 32_000
     assert level(made[-6_400:]) > 5_000
     assert level(made[len(speech) + 12_800 : len(speech) + 25_600]) < 100
@@ -60,7 +61,7 @@ def test_a_gap_is_filled_with_at_most_two_seconds() -> None:
     decoder = FrameDecoder(16_000)
     decoder.decode(AudioFrame(0, 0, Codec.PCM16_16K, bytes(640)))
     made = decoder.decode(AudioFrame(1, 1 << 60, Codec.PCM16_16K, bytes(640)))
-    assert len(bytes(made)) == 2 * 32_000 + 640
+    assert len(pcm_of(made)) == 2 * 32_000 + 640
 
 
 def test_a_timestamp_that_goes_back_adds_nothing() -> None:
@@ -80,7 +81,7 @@ def test_the_codec_may_change_within_a_stream() -> None:
     decoder = FrameDecoder(24_000)
     for sequence, codec in enumerate((Codec.PCMU, Codec.OPUS, Codec.PCM16_48K, Codec.PCMA)):
         payload = frames_of(codec, tone(300, 16_000, 0.02), 16_000)[0].payload
-        assert len(bytes(decoder.decode(AudioFrame(sequence, sequence * FRAME_TICKS, codec, payload)))) == 960
+        assert len(pcm_of(decoder.decode(AudioFrame(sequence, sequence * FRAME_TICKS, codec, payload)))) == 960
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,7 @@ def test_a_payload_of_more_than_120_ms_is_malformed(codec: Codec, data: int) -> 
 def test_an_opus_packet_of_120_ms_is_taken_and_a_longer_one_is_malformed() -> None:
     decoder = FrameDecoder(16_000)
     six, seven = (bytes((0x08 | 3, count)) for count in (6, 7))  # code 3: so many frames of 20 ms, all of them empty
-    assert len(bytes(decoder.decode(AudioFrame(0, 0, Codec.OPUS, six)))) == 3_840
+    assert len(pcm_of(decoder.decode(AudioFrame(0, 0, Codec.OPUS, six)))) == 3_840
     assert isinstance(decoder.decode(AudioFrame(1, 5_760, Codec.OPUS, seven)), Malformed)
 
 

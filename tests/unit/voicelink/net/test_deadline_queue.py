@@ -162,10 +162,10 @@ def test_each_is_reached_once_at_the_time_it_was_set_to_last(moves: list[tuple[i
             expected.append(each)
             del due[each[1]]
         loop.advance(pass_s)
-        for each in list(due.items()):  # due within the resolution of the clock after one that was reached
-            if (each[0], each[1]) in noted.reached:
-                expected.append((each[1], each[0]))
-                del due[each[0]]
+        for which, at in list(due.items()):  # due within the resolution of the clock after one that was reached
+            if (which, at) in noted.reached:
+                expected.append((at, which))
+                del due[which]
     assert sorted((at, which) for which, at in noted.reached) == sorted(expected)
 
 

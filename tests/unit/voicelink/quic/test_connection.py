@@ -24,7 +24,13 @@ from voicelink.quic import (
     PeerClosed,
 )
 from voicelink.quic.cid_source import RandomCids
-from voicelink.quic.events import ConnectionTerminated, HandshakeCompleted, QuicEvent, StreamDataReceived
+from voicelink.quic.events import (
+    ConnectionTerminated,
+    DatagramFrameReceived,
+    HandshakeCompleted,
+    QuicEvent,
+    StreamDataReceived,
+)
 from voicelink.quic.stateless import stateless_reset
 
 SERVER_ID = b"\0\0\0\7"
@@ -289,7 +295,7 @@ def test_a_datagram_too_large_for_the_peer_is_dropped_and_does_not_block_the_nex
     assert pair.client.offer_datagram(bytes(pair.client.max_datagram_bytes))
     assert pair.client.offer_datagram(b"small")
     pair.exchange()
-    sizes = [len(event.data) for event in pair.server_events if type(event).__name__ == "DatagramFrameReceived"]
+    sizes = [len(event.data) for event in pair.server_events if isinstance(event, DatagramFrameReceived)]
     assert sizes == [pair.client.max_datagram_bytes, 5]
     assert pair.client.datagrams_dropped == 1
 
@@ -304,7 +310,7 @@ def test_the_oldest_datagrams_go_when_the_queue_is_full() -> None:
     for number in range(4):
         pair.client.offer_datagram(bytes((number,)))
     pair.exchange()
-    data = [event.data for event in pair.server_events if type(event).__name__ == "DatagramFrameReceived"]
+    data = [event.data for event in pair.server_events if isinstance(event, DatagramFrameReceived)]
     assert data == [b"\2", b"\3"]
 
 

@@ -93,7 +93,8 @@ def test_a_log_holds_its_first_events_up_to_a_limit(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_log_begins_and_ends_while_the_connection_goes_on() -> None:
-    pair, logs = connected(), []
+    pair = connected()
+    logs: list[Any] = []
     say(pair, b"before")
     assert pair.client.start_qlog(logs.append)
     assert not pair.client.start_qlog(logs.append)

@@ -114,11 +114,11 @@ class ToyDatapath(Datapath):
     def _run(self) -> None:
         vip, inner = self._sockets
         while True:
-            ready, _, _ = select.select([vip, inner, self._wake], [], [])
+            ready, _, _ = select.select([vip.fileno(), inner.fileno(), self._wake], [], [])
             maps = self._maps
             if self._wake in ready or maps is None:
                 return
-            for sock in ready:
+            for sock in (each for each in (vip, inner) if each.fileno() in ready):
                 try:
                     datagram, source = sock.recvfrom(65536)
                     (self._from_client if sock is vip else self._from_backend)(maps, datagram, source)

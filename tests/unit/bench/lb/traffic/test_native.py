@@ -24,7 +24,7 @@ def reference(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 
 def decode(reference: Path, config: str, cid: str) -> str:
-    command = [reference, "--decode", "--config", config]
+    command = [str(reference), "--decode", "--config", config]
     return subprocess.run(command, input=cid + "\n", capture_output=True, text=True, check=True).stdout.strip()
 
 

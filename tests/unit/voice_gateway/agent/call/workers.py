@@ -199,7 +199,9 @@ class Caller:
 
     async def call(self) -> None:
         await self.start_worker()
-        self._connect(Start(accept=(Codec.PCM16_24K,), next_message=self.messages and self.messages.next_expected))
+        self._connect(
+            Start(accept=(Codec.PCM16_24K,), next_message=self.messages.next_expected if self.messages else None)
+        )
         await self.run(0.1)
         self.take()
 
@@ -217,7 +219,7 @@ class Caller:
                 utterance_id=newest,
                 next_utterance_id=first,
                 position_ms=self.played.get(first, 0),
-                next_message=self.messages and self.messages.next_expected,
+                next_message=self.messages.next_expected if self.messages else None,
             )
         )
         await self.run(0.1)

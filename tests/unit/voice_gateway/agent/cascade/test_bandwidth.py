@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.unit.decoded import pcm_of
 from tests.unit.recordings import recording
 from tests.unit.voicelink.audio.signals import tone
 from voice_gateway.agent.cascade.bandwidth import BandwidthExtension
@@ -17,7 +18,7 @@ NAMES = ["caller", "rms_change", "slt_order", "slt_done", "awb_confirm", "espeak
 def through(codec: Codec, pcm: bytes) -> bytes:
     decoder = FrameDecoder(16_000)
     frames = FrameEncoder(codec, 16_000).push(pcm)
-    return b"".join(bytes(decoder.decode(AudioFrame(n, at, codec, data))) for n, (at, data) in enumerate(frames))
+    return b"".join(pcm_of(decoder.decode(AudioFrame(n, at, codec, data))) for n, (at, data) in enumerate(frames))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -18,7 +18,8 @@ async def test_two_callers_are_understood_at_once_and_an_abandoned_one_is_not_he
         said: dict[str, str] = {}
         both = asyncio.Event()
 
-        def take(name: str, words: tuple[str, ...]) -> None:
+        def take(name: str, words: tuple[str, ...] | AgentError) -> None:
+            assert not isinstance(words, AgentError)
             said[name] = " ".join(words)
             if len(said) == 2:
                 both.set()

@@ -24,7 +24,7 @@ def broken(item: str) -> None:
     raise RuntimeError(item)
 
 
-def bare(item) -> None:  # type: ignore[no-untyped-def]
+def bare(item) -> None:
     del item
 
 

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from tests.unit.voice_gateway.ops.admin.harness import TOKEN, AdminBench, next_event
 from tests.unit.voice_gateway.ops.admin.write_openapi import DOCUMENT, current
 from tests.unit.voice_gateway.session.fakes import run_ready
-from voice_gateway.agent.base import FinalTranscript, Reply, ReplyAudio
+from voice_gateway.agent.base import FinalTranscript, Reply, ReplyAudio, UserText
 from voice_gateway.errors import ConfigurationError
 from voice_gateway.ops.admin.access import AdminToken
 from voice_gateway.ops.admin.event_streams import MAX_STREAMS
@@ -181,8 +181,8 @@ async def test_say_cuts_off_the_reply_and_lets_the_agent_speak(bench: AdminBench
 
 async def test_text_reaches_the_agent_as_typed_without_a_number(bench: AdminBench) -> None:
     bench.call()
-    typed = []
-    bench.agent.conversations[-1].text_received = typed.append  # type: ignore[method-assign]
+    typed: list[UserText] = []
+    bench.agent.conversations[-1].text_received = typed.append  # type: ignore[assignment,method-assign]  # `text` by position
     assert (await bench.ask("POST", "/sessions/s-1/text", {"text": "two lattes"}))[0] == 202
     assert [(each.number, each.text) for each in typed] == [(None, "two lattes")]
 

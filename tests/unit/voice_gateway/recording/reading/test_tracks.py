@@ -191,7 +191,7 @@ SAID_AT_US = 2_100_000
 """When reports arrive: 100 ms after the caller's side sent them."""
 
 
-def _answered(*reports: Playback) -> Timeline:
+def _answered(*reports: Playback | Event) -> Timeline:
     """Two seconds of silence of the caller, who is played an answer of one second."""
     spoken = [Uplink(20_000 * (n + 1), n, 960 * n, Codec.PCM16_16K, bytes(640)) for n in range(FRAMES)]
     answer = [Downlink(500_000, n, 960 * n, Codec.PCM16_24K, b"\1\1" * 480, 1) for n in range(50)]

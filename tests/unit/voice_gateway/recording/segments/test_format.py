@@ -12,6 +12,7 @@ from voice_gateway.recording.segments.format import (
     Head,
     Hole,
     Playback,
+    Record,
     Uplink,
     Words,
     encode_block,
@@ -23,7 +24,7 @@ from voice_gateway.recording.segments.format import (
 from voicelink.wire import Codec
 
 HEAD = Head(0, "call", "worker-1", 2, 1_790_000_000_000_000, subject="ann", has_audio=True)
-RECORDS = [
+RECORDS: list[Record] = [
     HEAD,
     Uplink(1, 0, 0, Codec.PCM16_16K, b"\1\2"),
     Downlink(2, 0, 0, Codec.PCM16_24K, b"\3\4", 1),

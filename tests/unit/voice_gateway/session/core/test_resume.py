@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from msgspec.structs import replace
 
@@ -61,8 +63,8 @@ def frame(sequence: int) -> AudioFrame:
     return AudioFrame(sequence, sequence * 960, Codec.OPUS, b"\x01")
 
 
-def back(**changes: object) -> Resume:
-    return Resume(**{"session": "s-1", "token": "first", "accept": (Codec.OPUS,)} | changes)
+def back(**changes: Any) -> Resume:
+    return Resume(**{"session": "s-1", "token": "first", "accept": (Codec.OPUS,), **changes})
 
 
 def sent(effects, kind: type) -> list:

@@ -33,6 +33,7 @@ from voice_gateway.session.core.lifecycle.agreement import Agreement
 from voice_gateway.session.core.lifecycle.state import SessionState
 from voice_gateway.session.core.session import Session
 from voice_gateway.session.core.session_limits import Identity, SessionLimits
+from voice_gateway.store.base import SessionRecord
 from voicelink.wire import AudioFrame, Bye, Codec, Heard, Malformed, Ping, Played, Speech
 
 SEQUENCES = st.integers(0, 40)
@@ -56,7 +57,7 @@ class SessionMachine(RuleBasedStateMachine):
         self.next_to_send = 0
         self.decoded: list[int] = []
         self.acknowledged = -1
-        self.saving = None
+        self.saving: SessionRecord | None = None
         self.saved_through = -1
         self.has_conversation = False
         self.is_finish_sent = False
@@ -152,6 +153,7 @@ class SessionMachine(RuleBasedStateMachine):
     @rule()
     @precondition(lambda self: self.session.deadline is not None)
     def wait_for_the_deadline(self):
+        assert self.session.deadline is not None
         self.now = max(self.now, self.session.deadline)
         self.take(self.session.tick(self.now))
         deadline = self.session.deadline

@@ -57,7 +57,7 @@ class Worker:
     def knock(self, asked: SessionRequest) -> tuple[ClientConnection, FakeTransport] | Refusal:
         transport = FakeTransport()
         answer = self.manager.accept(asked, transport)
-        return answer if isinstance(answer, Refusal) else (answer, transport)  # type: ignore[return-value]
+        return answer if isinstance(answer, Refusal) else (answer, transport)
 
     def enter(self, asked: SessionRequest) -> tuple[ClientConnection, FakeTransport]:
         answer = self.knock(asked)
@@ -100,9 +100,9 @@ class TestResume:
         connection, _, ready = first.begin(request("alice"))
         await run_ready()
         connection.lost("gone")
-        _, transport = await second.resume(request("mallory"), ready.session, ready.token)
+        _, transport = await second.resume(request("mallory"), ready.session, ready.token or "")
         assert transport.closed[0][0] is CloseCode.UNKNOWN_SESSION
-        _, transport = await second.resume(request("alice"), ready.session, ready.token)
+        _, transport = await second.resume(request("alice"), ready.session, ready.token or "")
         assert transport.of(Ready)[0].session == ready.session
         _, transport = await second.resume(request("mallory"), ready.session, transport.of(Ready)[0].token)
         assert transport.closed[0][0] is CloseCode.UNKNOWN_SESSION
@@ -111,7 +111,7 @@ class TestResume:
         connection, _, ready = workers[0].begin(request("alice"))
         await run_ready()
         connection.lost("gone")
-        _, foreign = await workers[0].resume(request("mallory"), ready.session, ready.token)
+        _, foreign = await workers[0].resume(request("mallory"), ready.session, ready.token or "")
         _, none = await workers[0].resume(request("mallory"), "nowhere", ready.token)
         assert foreign.closed == none.closed
         assert foreign.of(Error) == none.of(Error)
@@ -124,7 +124,7 @@ class TestResume:
         assert refused_with(workers[0].knock(request("alice"))) == (401, "token_expired")
         assert refused_with(workers[0].knock(replace(REQUEST, access_token=None))) == (401, "token_missing")
         fresh = replace(REQUEST, access_token=token("alice", now=workers[0].now))
-        _, transport = await workers[0].resume(fresh, ready.session, ready.token)
+        _, transport = await workers[0].resume(fresh, ready.session, ready.token or "")
         assert transport.of(Ready)
 
     @pytest.mark.parametrize("elsewhere", [0, 1])
@@ -132,11 +132,11 @@ class TestResume:
         connection, _, ready = workers[0].begin(request("alice"))
         await run_ready()
         connection.lost("gone")
-        connection, transport = await workers[elsewhere].resume(request("alice"), ready.session, ready.token)
+        connection, transport = await workers[elsewhere].resume(request("alice"), ready.session, ready.token or "")
         connection.message_received(Ping(id=1))
         await run_ready()
         for worker in workers:
-            _, replayed = await worker.resume(request("alice"), ready.session, ready.token)
+            _, replayed = await worker.resume(request("alice"), ready.session, ready.token or "")
             assert replayed.closed[0][0] is CloseCode.UNKNOWN_SESSION
         assert transport.closed == []
 
@@ -165,7 +165,7 @@ class TestSessions:
         worker = Worker(AccessLimits(subject_sessions=1, address_sessions=1))
         _, former, ready = worker.begin(request("alice"))
         await run_ready()
-        connection, transport = await worker.resume(request("alice"), ready.session, ready.token)
+        connection, transport = await worker.resume(request("alice"), ready.session, ready.token or "")
         assert transport.of(Ready)
         assert former.closed[0][0] is CloseCode.TAKEN_OVER
         connection.left("bye")
@@ -178,7 +178,7 @@ class TestSessions:
         _, _, ready = one.begin(request("alice"))
         await run_ready()
         blocker, _, _ = two.begin(request("alice"))
-        connection, transport = await two.resume(request("alice"), ready.session, ready.token)
+        connection, transport = await two.resume(request("alice"), ready.session, ready.token or "")
         assert transport.of(Ready)
         blocker.left("bye")
         second, refused = two.enter(request("alice"))
@@ -201,7 +201,7 @@ class TestSessions:
         newcomer.message_received(Start(accept=(Codec.PCM16_24K,)))
         assert refused.closed == [(CloseCode.OVERLOADED, "all 50 sessions are taken")]
         for ready in (here, elsewhere):
-            _, transport = await two.resume(request("alice"), ready.session, ready.token)
+            _, transport = await two.resume(request("alice"), ready.session, ready.token or "")
             assert transport.of(Ready)
         assert two.manager.count == 51
 
@@ -242,7 +242,7 @@ class TestWaiting:
         for _ in range(130):
             worker.enter(request("mallory"))
         worker.begin(request("bob"))
-        _, transport = await worker.resume(request("alice"), ready.session, ready.token)
+        _, transport = await worker.resume(request("alice"), ready.session, ready.token or "")
         assert transport.of(Ready)
         await worker.manager.close()
 

@@ -6,6 +6,7 @@ import pytest
 
 from tests.unit.voice_gateway.session.sessions import AUDIO, start
 from voice_gateway.agent.base import (
+    AgentEvent,
     FinalTranscript,
     Reply,
     ReplyAudio,
@@ -44,10 +45,10 @@ class Talk:
         frame = AudioFrame(sequence, sequence * 960, Codec.PCMU, b"\xff" * 160)
         self.session.audio_received(frame, 1.0 + sequence * 0.02 + late_s)
 
-    def emit(self, event: object, now: float) -> list[object]:
+    def emit(self, event: AgentEvent, now: float) -> list[object]:
         return [effect.message for effect in self.session.agent_emitted(event, now) if isinstance(effect, Send)]
 
-    def latencies(self, event: object, now: float) -> list[Latency]:
+    def latencies(self, event: AgentEvent, now: float) -> list[Latency]:
         return [message for message in self.emit(event, now) if isinstance(message, Latency)]
 
 

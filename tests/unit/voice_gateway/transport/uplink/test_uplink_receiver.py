@@ -46,7 +46,7 @@ class DatagramCaller(WebTransportCaller):
                     self.reports.append(report)
             return answers
 
-        self.layer.handle_event = watch  # type: ignore[assignment,method-assign]
+        self.layer.handle_event = watch  # type: ignore[method-assign]
         assert self.layer.send_datagram(self.session_id, body), quic.max_datagram_bytes
         self.deliver_all()
         self.layer.handle_event = handle  # type: ignore[method-assign]

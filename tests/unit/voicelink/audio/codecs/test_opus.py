@@ -8,6 +8,7 @@ from random import Random
 import numpy as np
 import pytest
 
+from tests.unit.decoded import pcm_of
 from tests.unit.voicelink.audio.signals import level, tone
 from voicelink.audio.codecs.opus import (
     ANSWERS,
@@ -32,7 +33,7 @@ def test_a_tone_comes_back_at_the_wanted_rate(encoder_rate_hz: int, decoder_rate
         for at in range(0, len(pcm), encoder.frame_bytes)
     ]
     assert all(isinstance(frame, bytes) and len(frame) == decoder_rate_hz // 25 for frame in frames)
-    assert level(bytes(frames[10])) == pytest.approx(7_071, rel=0.15)
+    assert level(pcm_of(frames[10])) == pytest.approx(7_071, rel=0.15)
 
 
 def test_silence_is_not_worth_sending() -> None:
@@ -149,7 +150,7 @@ def test_codecs_of_several_threads_do_not_meet() -> None:
     def coded(seed: int) -> list[bytes]:
         encoder, decoder = OpusEncoder(16_000), OpusDecoder(16_000)
         pcm = np.random.default_rng(seed).normal(0, 3_000, 320).astype("<i2").tobytes()
-        return [bytes(decoder.decode(encoder.encode(pcm))) for _ in range(200)]
+        return [pcm_of(decoder.decode(encoder.encode(pcm))) for _ in range(200)]
 
     seeds = range(4)
     with ThreadPoolExecutor(len(seeds)) as threads:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.unit.decoded import pcm_of
 from tests.unit.voicelink.audio.signals import level, tone
 from voicelink.audio.codec import FrameDecoder
 from voicelink.audio.codecs.g711 import pcmu_decode, pcmu_encode
@@ -47,7 +48,7 @@ def test_a_tone_survives_the_conversion_to_and_from_every_other_codec(codec: Cod
     encoder, there, back = PcmuEncoder(codec), FrameDecoder(16_000), PcmuDecoder()
     made = encoder.push(pcmu_encode(tone(500, 8_000, 0.5))) + encoder.flush()
     frames = [AudioFrame(number, timestamp, codec, payload) for number, (timestamp, payload) in enumerate(made)]
-    assert level([bytes(there.decode(frame)) for frame in frames][12]) == pytest.approx(7_071, rel=0.2)
-    decoded = [bytes(back.decode(frame)) for frame in frames]
+    assert level([pcm_of(there.decode(frame)) for frame in frames][12]) == pytest.approx(7_071, rel=0.2)
+    decoded = [pcm_of(back.decode(frame)) for frame in frames]
     assert [len(data) for data in decoded] == [160] * 25
     assert level(pcmu_decode(decoded[12])) == pytest.approx(7_071, rel=0.2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from aioquic import tls
-from aioquic.buffer import Buffer, BufferReadError, BufferWriteError
+from aioquic._buffer import Buffer, BufferReadError, BufferWriteError
 
 from voicelink.quic import Connection
 from voicelink.quic.handshake import blocks

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from aioquic import tls
-from aioquic.buffer import Buffer
+from aioquic._buffer import Buffer
 from aioquic.quic.packet import QuicErrorCode
 
 from tests.unit.voicelink.quic.harness import (

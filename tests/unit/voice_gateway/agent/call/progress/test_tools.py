@@ -57,7 +57,7 @@ def test_a_schema_has_the_parameters_without_the_key() -> None:
 
 
 def test_a_parameter_without_a_hint_has_no_schema() -> None:
-    def bare(item):  # type: ignore[no-untyped-def]  # the case
+    def bare(item):
         return item
 
     with pytest.raises(TypeError, match="the tool bare needs a type hint for item"):

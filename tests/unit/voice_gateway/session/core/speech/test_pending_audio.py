@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from voice_gateway.session.core.speech.pending_audio import PendingAudio
 
 
@@ -23,6 +25,6 @@ def test_a_piece_taken_whole_is_the_agents_own() -> None:
 
 def test_audio_that_the_agent_changes_later_was_copied() -> None:
     pending, buffer = PendingAudio(), bytearray(b"before")
-    pending.append(buffer)
+    pending.append(cast(bytes, buffer))  # as agents do that have no types
     buffer[:] = b"behind"
     assert pending.take(6) == b"before"

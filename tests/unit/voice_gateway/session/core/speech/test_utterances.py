@@ -71,7 +71,9 @@ def test_a_report_never_goes_back():
     utterance_id = spoken(utterances, "a b", 1)
     utterances.played(utterance_id, 600, is_complete=False, now=0.4)
     utterances.played(utterance_id, 200, is_complete=False, now=0.4)
-    assert utterances.interrupt(1.0)[0] == 600
+    interrupted = utterances.interrupt(1.0)
+    assert interrupted is not None
+    assert interrupted[0] == 600
 
 
 def test_speech_until_counts_from_when_audio_was_made():
@@ -88,7 +90,9 @@ def test_a_caller_who_never_reports_costs_bounded_memory():
     utterances = Utterances(AUDIO)
     for _ in range(1000):
         spoken(utterances, "a", 0.1)
-    assert len(utterances.interrupt(0.0)[1]) == 64
+    interrupted = utterances.interrupt(0.0)
+    assert interrupted is not None
+    assert len(interrupted[1]) == 64
 
 
 def test_no_more_is_played_than_was_sent():

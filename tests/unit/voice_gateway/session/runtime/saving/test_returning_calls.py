@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ class RecallingAgent(FakeAgent):
 
     def __init__(self) -> None:
         super().__init__()
-        self.states = []
+        self.states: list[Any] = []
 
     def converse(self, emit, state):
         self.states.append(state)
@@ -149,6 +150,7 @@ async def test_the_newest_stream_has_the_call(workers):
     connection = await ordered(workers[0])
     await workers[0].call()
     assert not connection.is_open
+    assert isinstance(connection.transport, FakeTransport)
     assert connection.transport.closed[0][0] is CloseCode.TAKEN_OVER
 
 
@@ -232,4 +234,5 @@ async def test_a_stream_that_ends_while_its_session_is_looked_for_leaves_nothing
 async def test_what_comes_before_the_session_is_ready_ends_the_connection(workers):
     connection = workers[0].manager.accept(SIGNED, FakeTransport())
     say(connection, 0)
+    assert isinstance(connection.transport, FakeTransport)
     assert connection.transport.closed[0][0] is CloseCode.WRONG_ORDER

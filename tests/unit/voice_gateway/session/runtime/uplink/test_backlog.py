@@ -135,7 +135,9 @@ async def test_sessions_that_wait_are_served_in_rotation(worker: Worker) -> None
 async def test_the_end_and_keys_keep_their_place_behind_the_audio(worker: Worker) -> None:
     connection, transport, conversation = worker.call()
     pressed: list[Any] = []
-    conversation.pressed = lambda digit: pressed.append((digit, len(decoded(conversation))))  # type: ignore[attr-defined]
+    conversation.pressed = lambda digit: pressed.append(  # type: ignore[method-assign]  # noted
+        (digit, len(decoded(conversation)))
+    )
     for sequence in range(5 * A_SLICE):
         connection.audio_received(frame(sequence))
     connection.message_received(Dtmf(digit="5"))
@@ -242,7 +244,8 @@ class TestMediaTime:
 
 
 async def test_frames_of_no_length_cost_as_much_as_10_ms() -> None:
-    scheduler, done = UplinkScheduler(), []
+    scheduler = UplinkScheduler()
+    done: list[Any] = []
     backlog = Backlog(scheduler, done.append, 1_000)
     for number in range(1_000):
         effect = Decode(AudioFrame(number, 0, Codec.PCMU, b""))
@@ -257,7 +260,7 @@ async def test_one_caller_s_keys_and_messages_hold_another_s_frame_up_for_a_turn
     connection, _, busy = worker.call()
     other, _, honest = worker.call()
     pressed: list[str] = []
-    busy.pressed = pressed.append  # type: ignore[method-assign]
+    busy.pressed = pressed.append  # type: ignore[assignment,method-assign]  # `digit` by position
     for sequence in range(2 * A_SLICE):
         connection.audio_received(frame(sequence))
     for _ in range(2_000):
