@@ -97,6 +97,7 @@ async def test_from_each_event_on_a_turn_is_answered_once_and_its_order_has_one_
         caller = Caller(agent, 20.0)
         caller.conversation.text_received(UserText(0, "a taro"))
         await caller.finish()
+        caller.conversation.close()
         (written,) = agent.orders.read_text().splitlines()
         began = next(index for index, event in enumerate(caller.events) if isinstance(event, FinalTranscript))
         repeated = 0
@@ -119,7 +120,6 @@ async def test_from_each_event_on_a_turn_is_answered_once_and_its_order_has_one_
             assert agent.orders.read_text().splitlines() == [written] * (1 + repeated), events[-1]
             restored.conversation.close()
         assert repeated == 2, "before and after the intent is saved"
-        caller.conversation.close()
     finally:
         await agent.close()
 

@@ -71,6 +71,8 @@ class Caller:
     state: Mapping[str, Any] | None = None
     private_state: Mapping[str, Any] = field(default_factory=dict)
     transcript: list[Line] = field(default_factory=list)
+    session_id: str = "contract"
+    """An agent in a host has one conversation of a session; the next one takes its place."""
     events: list[AgentEvent] = field(default_factory=list)
     sequence: int = -1
     """The last frame given; -1 before the first one."""
@@ -82,7 +84,7 @@ class Caller:
         self.conversation = self.agent.converse(self._take, self.state)
         turn = max((line.turn for line in self.transcript), default=0)
         self.conversation.opened(
-            SessionView("contract", turn, self.private_state, lambda: tuple(self.transcript), lambda: True)
+            SessionView(self.session_id, turn, self.private_state, lambda: tuple(self.transcript), lambda: True)
         )
 
     def _take(self, event: AgentEvent) -> None:
@@ -289,6 +291,7 @@ class AgentContract:
             for state in (*states, *private):
                 saved = msgspec.msgpack.decode(msgspec.msgpack.encode(state))
                 assert saved == dict(state), "a state consists of plain maps, lists, strings and numbers"
+            caller.conversation.close()
             for state in states:
                 restored = Caller(caller.agent, self.timeout_s, state, caller.private_state, list(caller.transcript))
                 restored.conversation.greet_again()
@@ -338,7 +341,7 @@ class AgentContract:
 
     def test_conversations_do_not_mix(self) -> None:
         async def scenario(caller: Caller) -> None:
-            other = Caller(caller.agent, self.timeout_s)
+            other = Caller(caller.agent, self.timeout_s, session_id="another")
             await other.say(bytes(UTTERANCE_RATE_HZ))
             await caller.say(self._with_pause())
             await caller.finish()
