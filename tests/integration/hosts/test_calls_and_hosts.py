@@ -172,7 +172,7 @@ async def test_a_drained_host_hands_its_calls_over_and_its_address_is_free(folde
 async def test_a_call_without_a_host_ends_with_the_apology(folder: Path) -> None:
     pcm = bytes(4_800)
     (folder / "sorry.wav").write_bytes(wav_header(24_000, len(pcm)) + pcm)
-    options = {"patience_s": 0.3, "apology": folder / "sorry.wav", "apology_text": "Sorry."}
+    options: dict[str, Any] = {"patience_s": 0.3, "apology": folder / "sorry.wav", "apology_text": "Sorry."}
     async with host(folder / "a", Counting()) as only, hosted(folder / "a", **options) as agent:
         caller = Caller(agent)
         caller.hear(0)
@@ -284,7 +284,7 @@ async def test_a_host_that_says_nothing_is_dead(folder: Path, monkeypatch: pytes
     async with host(folder / "a", Counting()), hosted(folder / "a") as agent:
         monkeypatch.setattr(socket_thread, "LOAD_INTERVAL_S", 60.0)
         assert agent.pool is not None
-        await until(lambda: list(agent.pool.states().values()) == [HostState.DEAD])  # type: ignore[union-attr]
+        await until(lambda: list(agent.pool.states().values()) == [HostState.DEAD])
 
 
 async def test_new_calls_go_to_the_host_with_the_fewest(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -369,29 +369,53 @@ async def test_a_host_that_does_not_read_is_left_at_4_mib(folder: Path) -> None:
 
 async def test_a_worker_that_does_not_read_loses_its_call_at_16_mib(folder: Path) -> None:
     class Flooding(Counting):
+        """Answers a frame of session s-1 with 1 MiB."""
+
+        answered = 0
+
         def converse(self, emit: Emit, state: Mapping[str, Any] | None) -> Conversation:
             return _Floods(emit, self)
 
     class _Floods(_Counts):
-        def hear(self, audio: UserAudio) -> None:
-            self.emit(ReplyAudio(bytes(1 << 20)))
+        def opened(self, session: SessionView) -> None:
+            self._is_flooding = session.session_id == "s-1"
 
+        def hear(self, audio: UserAudio) -> None:
+            if self._is_flooding:
+                self.emit(ReplyAudio(bytes(1 << 20)))
+                flooding.answered += 1
+            else:
+                super().hear(audio)
+
+    flooding = Flooding()
     async with (
-        host(folder / "a", Flooding()) as server,
+        host(folder / "a", flooding) as server,
         hosted(folder / "a") as agent,
-        unix_connect(str(folder / "a"), "ws://localhost/v1/agent", max_queue=1) as stalled,
+        unix_connect(str(folder / "a"), "ws://localhost/v1/agent", max_queue=1, ping_interval=None) as stalled,
     ):
+        other = Caller(agent, "s-2")
+
+        async def flood() -> None:
+            """Have a frame answered, and wait for an answer behind it: what is in between has reached the sockets."""
+            number = flooding.answered
+            await stalled.send(encode_frame(number, bytes(640), AudioFormat.PCM16))
+            await until(lambda: flooding.answered == number + 1 or len(server.calls) == 1)
+            other.hear(number)
+            await until(lambda: other.texts[-1:] == [str(number)])
+
         opened = Open(session="s-1", epoch=1, turn=0, transcript=(), state=None, private_state={})
         await stalled.send(encode_control([opened]))
-        await until(lambda: len(server.calls) == 1)
-        for sequence in range(16):
-            await stalled.send(encode_frame(sequence, bytes(640), AudioFormat.PCM16))
-        other = Caller(agent, "s-2")
         await until(lambda: len(server.calls) == 2)
-        for sequence in range(16, 20):
-            await stalled.send(encode_frame(sequence, bytes(640), AudioFormat.PCM16))
+        for _ in range(15):  # they fit even if none of them has left for the socket
+            await flood()
+        assert len(server.calls) == 2
+        with suppress(ConnectionClosed):
+            while len(server.calls) == 2:
+                assert flooding.answered < 24, "8 MiB is more than leaves for the socket and the worker's queue"
+                await flood()
         await until(lambda: len(server.calls) == 1)
-        assert not other.events, "its call stays"
+        other.hear(99_999)
+        await until(lambda: other.texts[-1:] == ["99999"], "the other call stays")
         other.conversation.close()
 
 
