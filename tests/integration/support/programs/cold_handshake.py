@@ -41,7 +41,7 @@ async def main(leaf: str, key: str, now: float) -> None:
     async def opened(*_: object) -> Socket:
         return socket
 
-    Socket.open = opened  # type: ignore[assignment,method-assign]  # the socket that is open, whatever is asked for
+    Socket.open = opened  # type: ignore[assignment,method-assign]  # the one that is open, for all arguments
     use_up_file_descriptors()
     before = set(sys.modules)
     await client.connect()

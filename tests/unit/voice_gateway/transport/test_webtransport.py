@@ -284,7 +284,7 @@ def test_a_defect_in_the_session_costs_one_connection(capsys: pytest.CaptureFixt
     def broken(*args: object) -> None:
         raise ZeroDivisionError
 
-    session.message_received = broken  # type: ignore[assignment,method-assign]  # whatever it is given
+    session.message_received = broken  # type: ignore[assignment,method-assign]  # for all arguments
     caller.send(Start())
     assert caller.errors == 1
     assert caller.pair.client.is_ended
