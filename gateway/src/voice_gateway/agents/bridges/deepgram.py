@@ -16,6 +16,7 @@ from voice_gateway.agent.base import AudioFormat
 from voice_gateway.agents.bridges.bridge.agent import BridgeAgent, BridgeSettings
 from voice_gateway.agents.bridges.bridge.echoes import Echoes
 from voice_gateway.agents.bridges.bridge.speech_likely import SpeechLikely
+from voice_gateway.agents.bridges.bridge.typed_events import event_type
 from voice_gateway.agents.bridges.bridge.vendor import (
     Answered,
     Answering,
@@ -88,10 +89,6 @@ class Deepgram(Vendor):
         return DeepgramSession(self._settings, tools)
 
 
-class _Type(msgspec.Struct, frozen=True):
-    type: str
-
-
 class _Text(msgspec.Struct, frozen=True):
     role: str
     content: str
@@ -149,7 +146,7 @@ class DeepgramSession(VendorSession):
     def receive(self, message: Message) -> list[VendorEvent]:
         if isinstance(message, bytes):
             return self._audio(message)
-        return self._event(msgspec.json.decode(message, type=_Type).type, message)
+        return self._event(event_type(message), message)
 
     def hear(self, audio: bytes) -> list[Message]:
         self._silent_s = 0

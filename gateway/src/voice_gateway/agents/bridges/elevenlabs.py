@@ -22,6 +22,7 @@ from voice_gateway.agent.base import AudioFormat
 from voice_gateway.agents.bridges.bridge.agent import BridgeAgent, BridgeSettings
 from voice_gateway.agents.bridges.bridge.echoes import Echoes
 from voice_gateway.agents.bridges.bridge.speech_likely import SpeechLikely
+from voice_gateway.agents.bridges.bridge.typed_events import event_type
 from voice_gateway.agents.bridges.bridge.vendor import (
     Answered,
     Answering,
@@ -145,10 +146,6 @@ def _signed_url(target: Target) -> str:
         raise OSError("malformed answer to the request for a signed URL") from None
 
 
-class _Type(msgspec.Struct, frozen=True):
-    type: str
-
-
 class _Metadata(msgspec.Struct, frozen=True):
     agent_output_audio_format: str
     user_input_audio_format: str
@@ -267,7 +264,7 @@ class ElevenLabsSession(VendorSession):
         return [json_message(initiation)]
 
     def receive(self, message: Message) -> list[VendorEvent]:
-        return self._event(msgspec.json.decode(message, type=_Type).type, message)
+        return self._event(event_type(message), message)
 
     def hear(self, audio: bytes) -> list[Message]:
         self._speech.hear(audio)

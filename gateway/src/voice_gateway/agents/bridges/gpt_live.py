@@ -17,6 +17,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from voice_gateway.agents.bridges.bridge.agent import BridgeAgent, BridgeSettings
+from voice_gateway.agents.bridges.bridge.typed_events import EventDecoder
 from voice_gateway.agents.bridges.bridge.vendor import (
     Answered,
     ItemAudio,
@@ -103,10 +104,6 @@ class GPTLive(Vendor):
         return GPTLiveSession(self._settings, tools, self._wall_clock)
 
 
-class _Type(msgspec.Struct, frozen=True):
-    type: str
-
-
 class _Resource(msgspec.Struct, frozen=True):
     expires_at: int
 
@@ -155,16 +152,17 @@ class _Error(msgspec.Struct, frozen=True):
     error: _Fault
 
 
-_DECODERS: Final[Mapping[str, msgspec.json.Decoder[Any]]] = {
-    "session.started": msgspec.json.Decoder(_Started),
-    "session.output_audio.delta": msgspec.json.Decoder(_Audio),
-    "session.output_transcript.delta": msgspec.json.Decoder(_Transcript),
-    "session.input_transcript.delta": msgspec.json.Decoder(_Transcript),
-    "response.event": msgspec.json.Decoder(_ResponseEvent),
-    "session.closed": msgspec.json.Decoder(_Closed),
-    "error": msgspec.json.Decoder(_Error),
-}
-_TYPE: Final = msgspec.json.Decoder(_Type)
+_EVENTS: Final = EventDecoder(
+    {
+        "session.started": _Started,
+        "session.output_audio.delta": _Audio,
+        "session.output_transcript.delta": _Transcript,
+        "session.input_transcript.delta": _Transcript,
+        "response.event": _ResponseEvent,
+        "session.closed": _Closed,
+        "error": _Error,
+    }
+)
 
 
 class GPTLiveSession(VendorSession):
@@ -253,9 +251,8 @@ class GPTLiveSession(VendorSession):
         return returned if self._calls else [*returned, self._command("response.create")]
 
     def receive(self, message: Message) -> list[VendorEvent]:
-        kind = _TYPE.decode(message).type
-        decoder = _DECODERS.get(kind)
-        return [] if decoder is None else self._received(kind, decoder.decode(message))
+        event = _EVENTS.decode(message)
+        return [] if event is None else self._received(*event)
 
     def _received(self, kind: str, event: Any) -> list[VendorEvent]:
         match event:

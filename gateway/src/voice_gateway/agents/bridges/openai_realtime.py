@@ -16,6 +16,7 @@ import msgspec
 from pydantic import BaseModel, Field
 
 from voice_gateway.agents.bridges.bridge.agent import BridgeAgent, BridgeSettings
+from voice_gateway.agents.bridges.bridge.typed_events import EventDecoder
 from voice_gateway.agents.bridges.bridge.vendor import (
     NOT_TRANSCRIBED,
     Answered,
@@ -99,8 +100,8 @@ class OpenAIRealtime(Vendor):
         return OpenAIRealtimeSession(self._settings, tools)
 
 
-class _Type(msgspec.Struct, frozen=True):
-    type: str
+class _Updated(msgspec.Struct, frozen=True):
+    """The session has its settings."""
 
 
 class _Turn(msgspec.Struct, frozen=True):
@@ -166,23 +167,24 @@ class _Error(msgspec.Struct, frozen=True):
     error: _Fault
 
 
-_DECODERS: Final[Mapping[str, msgspec.json.Decoder[Any]]] = {
-    "session.updated": msgspec.json.Decoder(_Type),
-    "input_audio_buffer.speech_started": msgspec.json.Decoder(_Turn),
-    "input_audio_buffer.speech_stopped": msgspec.json.Decoder(_Turn),
-    "conversation.item.input_audio_transcription.delta": msgspec.json.Decoder(_Transcription),
-    "conversation.item.input_audio_transcription.completed": msgspec.json.Decoder(_Transcription),
-    "conversation.item.input_audio_transcription.failed": msgspec.json.Decoder(_Transcription),
-    "response.created": msgspec.json.Decoder(_ResponseEvent),
-    "response.output_audio.delta": msgspec.json.Decoder(_Delta),
-    "response.output_audio_transcript.delta": msgspec.json.Decoder(_Delta),
-    "response.output_audio_transcript.done": msgspec.json.Decoder(_Transcript),
-    "response.output_item.done": msgspec.json.Decoder(_ItemDone),
-    "response.done": msgspec.json.Decoder(_ResponseEvent),
-    "error": msgspec.json.Decoder(_Error),
-}
+_EVENTS: Final = EventDecoder(
+    {
+        "session.updated": _Updated,
+        "input_audio_buffer.speech_started": _Turn,
+        "input_audio_buffer.speech_stopped": _Turn,
+        "conversation.item.input_audio_transcription.delta": _Transcription,
+        "conversation.item.input_audio_transcription.completed": _Transcription,
+        "conversation.item.input_audio_transcription.failed": _Transcription,
+        "response.created": _ResponseEvent,
+        "response.output_audio.delta": _Delta,
+        "response.output_audio_transcript.delta": _Delta,
+        "response.output_audio_transcript.done": _Transcript,
+        "response.output_item.done": _ItemDone,
+        "response.done": _ResponseEvent,
+        "error": _Error,
+    }
+)
 """The types that matter here; all others are skipped."""
-_TYPE: Final = msgspec.json.Decoder(_Type)
 
 
 class OpenAIRealtimeSession(VendorSession):
@@ -280,9 +282,8 @@ class OpenAIRealtimeSession(VendorSession):
         return returned if self._calls or self._is_overtaken else returned + self.answer()
 
     def receive(self, message: Message) -> list[VendorEvent]:
-        kind = _TYPE.decode(message).type
-        decoder = _DECODERS.get(kind)
-        return [] if decoder is None else self._received(kind, decoder.decode(message))
+        event = _EVENTS.decode(message)
+        return [] if event is None else self._received(*event)
 
     def _received(self, kind: str, event: Any) -> list[VendorEvent]:
         match event:
