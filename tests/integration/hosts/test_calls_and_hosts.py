@@ -337,11 +337,13 @@ async def test_a_socket_path_that_cannot_be_used_is_one_sentence(folder: Path) -
 
 
 async def test_a_host_that_does_not_read_is_left_at_4_mib(folder: Path) -> None:
-    is_over = asyncio.Event()
+    has_call, is_over = asyncio.Event(), asyncio.Event()
 
     async def serve(socket: ServerConnection) -> None:
         is_call = b"watch" not in await socket.recv()
         await socket.send(encode_control([HELLO]))
+        if is_call:
+            has_call.set()
         with suppress(ConnectionClosed):
             while not is_call:
                 await socket.send(encode_control([Load(calls=0, lag_ms=0.0)]))
@@ -353,7 +355,7 @@ async def test_a_host_that_does_not_read_is_left_at_4_mib(folder: Path) -> None:
         caller = Caller(agent)
         assert agent.pool is not None
         pool = agent.pool
-        await until(lambda: bool(pool.hosts() and pool.hosts()[0].calls))
+        await has_call.wait()
         async with host(b, Counting("b")):
             await until(lambda: len(pool.hosts()) == 2)
             pieces = 0
