@@ -36,7 +36,7 @@ def returned(call_id: str, properties: FunctionCallResultProperties | None = Non
 class Answer(AnswerInProgress):
     def after(self, *frames: object) -> tuple[bool, bool]:
         for frame in frames:
-            self.note(frame)  # type: ignore[arg-type] - frames all
+            self.note(frame)
         return self.is_made, self.waits_for_tools
 
 

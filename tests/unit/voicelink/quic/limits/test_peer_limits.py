@@ -15,8 +15,8 @@ from aioquic.quic.stream import QuicStreamReceiver
 from tests.unit.voicelink.quic.harness import SERVER_ADDRESS, Pair, connected, of, packet, packets
 from voicelink.net.token_bucket import TokenBucket
 from voicelink.quic import ConnectionOptions, engine
-from voicelink.quic.engine import MAX_UDP_PAYLOAD_BYTES
 from voicelink.quic.events import DatagramFrameReceived, PingAcknowledged
+from voicelink.quic.handshake.own_parameters import MAX_UDP_PAYLOAD_BYTES
 from voicelink.quic.limits.recovery import MAX_ACK_ONLY_PACKETS, MAX_SENT_PACKETS
 from voicelink.quic.limits.workload import (
     DATAGRAM_UNITS,

@@ -11,7 +11,7 @@ from voice_gateway.session.runtime.connection.client_connection import ClientCon
 
 class QuicTransport(FakeTransport):
     kind = "webtransport"
-    connection_id = "c0ffee"  # type: ignore[assignment] - the other one has none
+    connection_id = "c0ffee"  # type: ignore[assignment]  # the other one has none
 
 
 def test_log_lines_name_the_session_and_the_connection_that_it_has_then() -> None:
