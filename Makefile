@@ -136,7 +136,7 @@ bench-audio: setup ## rate conversion beside soxr, scipy and linear interpolatio
 bench-gaps: setup ## the gap at migration, rebinding and load balancer restart
 	$(BIN)/python -m bench.gaps
 
-bench-capacity: setup $(if $(QUICK),,frameworks) ## what a worker carries, 28 minutes on two cores (QUICK=1: six; AGAINST=REV: beside that revision; needs cargo)
+bench-capacity: setup $(if $(QUICK),,frameworks) ## what a worker carries, 29 minutes on two cores (QUICK=1: six; AGAINST=REV: beside that revision; needs cargo)
 	$(BIN)/python -m bench.capacity $(if $(QUICK),--quick) $(if $(AGAINST),--against $(AGAINST))
 
 bench-calls: bench-capacity ## former name of bench-capacity

@@ -17,10 +17,12 @@ from bench.capacity.generator import GeneratorError
 from bench.capacity.lab import Lab, say
 from bench.capacity.report import Findings, markdown
 from bench.capacity.runs.alternation import alternate, alternate_handshakes
+from bench.capacity.runs.floor import floor
 from bench.capacity.runs.memory import memory
 from bench.capacity.runs.pair import pair
 from bench.capacity.runs.profiling import profile
 from bench.capacity.runs.survey import survey
+from bench.capacity.servers.bare_udp import bare_udp
 from bench.capacity.servers.peers import prepare
 from bench.capacity.servers.server import ServerError
 from bench.capacity.servers.worker import ROOT, checkout, worker
@@ -58,6 +60,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only-against", action="store_true", help="nothing but the comparison of the two revisions")
     parser.add_argument("--quick", action="store_true", help="short windows: enough to see that it works")
     parser.add_argument("--sessions", type=int, default=16, help="sessions at a time, but for ramps and memory")
+    parser.add_argument("--peer", action="append", help="measure only peers whose name has this in it; may be repeated")
     parser.add_argument("--rounds", type=int, help="windows of each revision in the comparison")
     return parser.parse_args()
 
@@ -83,13 +86,18 @@ def _measure(lab: Lab, folder: Path, arguments: argparse.Namespace) -> Findings:
     with _or_missing(found, "memory"):
         found.memory = memory(lab, worker(ROOT, "memory", folder), seldom)
     say("downloading and building the peers; the first time it takes a minute or two")
-    peers, missing = prepare(CACHE / "peers")
+    peers, missing = prepare(CACHE / "peers", arguments.peer)
     found.missing.update(missing)
     own = [worker(ROOT, "ours, echo agent", folder), worker(ROOT, "ours, no codec, no agent", folder, FRAME_ECHO)]
+    with _or_missing(found, "the floor, and what is above it"):
+        found.floor = floor(lab, bare_udp(CACHE / "peers"), conversation, sessions)
     for each in [*own, *peers]:
         with _or_missing(found, each.name):
             has_ramp = each is own[0] or not arguments.quick
             found.surveys.append(survey(lab, each, conversation, sessions, has_ramp=has_ramp))
+    if found.floor:
+        with _or_missing(found, "the floor after the other servers"):
+            found.floor = found.floor.and_later(floor(lab, found.floor.server, conversation, sessions))
     two = (worker(ROOT, "one of two", folder), worker(ROOT, "two of two", folder))
     expected = found.ramp.carried if found.ramp else sessions
     with _or_missing(found, "two workers"):

@@ -43,6 +43,16 @@ class Quantiles:
 
 
 @dataclass(frozen=True, slots=True)
+class Datagrams:
+    """Datagrams of UDP as callers count them, and their bytes: what is `sent` comes in at the server."""
+
+    sent: int
+    received: int
+    sent_bytes: int
+    received_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Grown:
     """All sessions there are, and what became of those that were asked for."""
 
@@ -58,7 +68,8 @@ class CallerView:
 
     `echo_ms` and `pong_ms` count from when a frame or ping was due to be sent, so that the generator's own delay,
     `behind_ms`, is in them. `jitter_ms` is by how much that of echoes varied, after each of them. `lost` sessions ended
-    by themselves, for `reason`. `cpu_s` is the generator's own.
+    by themselves, for `reason`. `cpu_s` is the generator's own. `datagrams` are those of the project's own generator
+    over UDP; other callers do not count them.
     """
 
     seconds: float
@@ -73,6 +84,7 @@ class CallerView:
     jitter_ms: Quantiles
     pong_ms: Quantiles
     behind_ms: Quantiles
+    datagrams: Datagrams | None = None
 
 
 @dataclass(frozen=True, slots=True)

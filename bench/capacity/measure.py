@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.capacity.generator import CallerView, Generator
-from bench.capacity.servers.server import Usage, core_busy_s
+from bench.capacity.servers.server import Usage, core_busy_s, times_waited
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class Window:
     """What a server used while the callers saw `callers`.
 
     `others` is the share, 0..1, of the server's core that went to other processes or was stolen: above a few per cent
-    the window says little.
+    the window says little. `waits` is how often the server's threads waited, and had to be woken again.
     """
 
     cpu_s: float
@@ -24,6 +24,7 @@ class Window:
     resident_bytes: int
     others: float
     callers: CallerView
+    waits: int | None = None
 
     @property
     def cpu_ms_per_session_s(self) -> float:
@@ -39,14 +40,14 @@ class Window:
 
 def window(generator: Generator, pid: int, core: int, seconds: float) -> Window:
     """Measure the server for `seconds`, with the sessions there are."""
-    before, busy_s, began = Usage.of(pid), core_busy_s(core), time.monotonic()
+    before, waited, busy_s, began = Usage.of(pid), times_waited(pid), core_busy_s(core), time.monotonic()
     generator.begin()
     time.sleep(seconds)
     callers = generator.end()
-    after, elapsed_s = Usage.of(pid), time.monotonic() - began
+    after, waits, elapsed_s = Usage.of(pid), times_waited(pid) - waited, time.monotonic() - began
     cpu_s = after.cpu_s - before.cpu_s
     others = max(0.0, core_busy_s(core) - busy_s - cpu_s) / elapsed_s
-    return Window(cpu_s, after.system_s - before.system_s, after.resident_bytes, min(1.0, others), callers)
+    return Window(cpu_s, after.system_s - before.system_s, after.resident_bytes, min(1.0, others), callers, waits)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,18 @@ from typing import Any
 
 import msgspec
 
+from bench.capacity.above_floor import above_floor, own_cost
 from bench.capacity.layers import LAYERS
 from bench.capacity.measure import Slope, Spread, Window
 from bench.capacity.runs.alternation import ratios
+from bench.capacity.runs.floor import MachineFloor
 from bench.capacity.runs.handshakes import Handshaking
 from bench.capacity.runs.memory import memory_slope
 from bench.capacity.runs.pair import Pair
 from bench.capacity.runs.profiling import Profile
 from bench.capacity.runs.ramp import LATE_MS, Ramp
 from bench.capacity.runs.survey import Survey
+from bench.capacity.servers.server import Server
 from bench.capacity.under_load import under_load
 from bench.figures import table
 
@@ -39,6 +42,7 @@ class Findings:
     profiles: dict[str, Profile] = field(default_factory=dict)
     memory: Sequence[tuple[int, int]] = ()
     surveys: list[Survey] = field(default_factory=list)
+    floor: MachineFloor | None = None
     missing: dict[str, str] = field(default_factory=dict)
     pair: Pair | None = None
     handshakes: Sequence[Sequence[Handshaking]] = ()
@@ -81,6 +85,7 @@ def trust(found: Findings) -> str:
     """Whether the machine was quiet enough for the figures."""
     windows = [one for each in found.windows for one in each]
     windows += [one for each in found.surveys for one in each.windows]
+    windows += found.floor.windows if found.floor else ()
     busy = [one.others for one in windows]
     behind = max(one.callers.behind_ms.p99 for one in windows)
     cost = Spread.of([1000 * one.callers.cpu_s / one.callers.seconds / max(1, one.callers.sessions) for one in windows])
@@ -156,25 +161,29 @@ def _memory(points: Sequence[tuple[int, int]]) -> str:
 
 def servers_table(found: Findings) -> str:
     """Cost, lateness, handshakes, sessions and memory of each server, and how they are counted."""
-    rows = []
+    rows: list[list[object]] = []
     for each in found.surveys:
-        costs = Spread.of([one.cpu_ms_per_session_s for one in each.windows])
+        costs = each.cost
         rows.append(
             [
                 _server(each, found.sessions),
                 f"{costs.text()}, n = {costs.n}",
+                own_cost(costs, found.floor.cost).text() if found.floor else "not measured",
                 Spread.of([one.us_per_frame for one in each.windows]).text(0),
-                _late(each),
+                _late(each.server, each.windows),
                 f"{each.silence.cpu_ms_per_session_s:.2f}",
                 f"{each.handshakes.per_core_s:.0f} (n = {each.handshakes.callers.completed})",
                 _carried(each.ramp),
                 _kilobytes(each),
-                _callers(each),
+                _callers(each.windows),
             ]
         )
+    if found.floor:
+        rows.append(_floor(found.floor))
     header = [
         "server",
         "CPU ms per session and second",
+        "of it above the floor",
         "us per frame",
         "late, p99 ms (n)",
         "silent session, ms",
@@ -189,11 +198,29 @@ def servers_table(found: Findings) -> str:
         f"A core is full where p99 reaches {LATE_MS:g} ms twice in succession{_allowances(found)}. "
         "Memory is the slope over the ramp, or else what the process grew by from the end of a first call, by sessions."
     )
-    return "\n\n".join(["Beside other servers, same run", table(header, rows), note])
+    parts = ["Beside other servers, same run", table(header, rows), note]
+    return "\n\n".join([*parts, above_floor(found.surveys, found.floor)] if found.floor else parts)
 
 
-def _late(survey: Survey) -> str:
-    seen = [one.callers.echo_ms if survey.server.has_echo else one.callers.pong_ms for one in survey.windows]
+def _floor(floor: MachineFloor) -> list[object]:
+    """What a server costs that does nothing but echo datagrams: it has no handshake, and no session to remember."""
+    cost, windows = floor.cost, floor.windows
+    return [
+        f"the floor: {floor.server.name}",
+        f"{cost.text()}, n = {cost.n}",
+        "0",
+        Spread.of([one.us_per_frame for one in windows]).text(0),
+        _late(floor.server, windows),
+        f"{Spread.of([one.cpu_ms_per_session_s for one in floor.silences]).median:.2f}",
+        "none",
+        "not measured",
+        "none",
+        _callers(windows),
+    ]
+
+
+def _late(server: Server, windows: Sequence[Window]) -> str:
+    seen = [one.callers.echo_ms if server.has_echo else one.callers.pong_ms for one in windows]
     return f"{Spread.of([each.p99 for each in seen]).text(1)} ({sum(each.n for each in seen)})"
 
 
@@ -232,9 +259,9 @@ def _kilobytes(survey: Survey) -> str:
     return f"{(last.resident_bytes - survey.idle_bytes) / 1000 / max(1, last.callers.sessions):.0f} from idle"
 
 
-def _callers(survey: Survey) -> str:
-    costs = [1000 * one.callers.cpu_s / one.callers.seconds / max(1, one.callers.sessions) for one in survey.windows]
-    behind = max(one.callers.behind_ms.p99 for one in survey.windows)
+def _callers(windows: Sequence[Window]) -> str:
+    costs = [1000 * one.callers.cpu_s / one.callers.seconds / max(1, one.callers.sessions) for one in windows]
+    behind = max(one.callers.behind_ms.p99 for one in windows)
     return f"{Spread.of(costs).median:.2f}, {behind:.1f} ms"
 
 

@@ -82,7 +82,7 @@ PLAN: Final = (
         "capacity",
         "bench-capacity",
         "What a worker carries, beside other servers",
-        28,
+        29,
         Amount(6, ("--quick",)),
         tools=("cargo",),
     ),

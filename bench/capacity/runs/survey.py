@@ -37,6 +37,11 @@ class Survey:
     handshakes: Handshaking
     ramp: Ramp | None
 
+    @property
+    def cost(self) -> Spread:
+        """CPU ms per session and second."""
+        return Spread.of([each.cpu_ms_per_session_s for each in self.windows])
+
 
 def survey(lab: Lab, server: Server, pattern: Path, sessions: int, *, has_ramp: bool) -> Survey:
     """Measure what `sessions` cost, what as many cost that only listen, handshakes, and how many a core carries.
@@ -47,14 +52,12 @@ def survey(lab: Lab, server: Server, pattern: Path, sessions: int, *, has_ramp: 
         with lab.calling(server, pattern) as generator:
             opened(server, generator.grow(1, 0))
         idle_bytes = Usage.of(pid).resident_bytes
-        windows = _windows(lab, server, pid, pattern, sessions)
+        windows = busy_windows(lab, server, pid, pattern, sessions)
         while has_collapsed(server, windows) and sessions >= 2 * FEWEST_SESSIONS:
             say(f"{server.name}: {sessions} sessions are too many, {sessions // 2} are tried")
             sessions //= 2
-            windows = _windows(lab, server, pid, pattern, sessions)
-        with lab.calling(server, pattern, is_silent=True) as generator:
-            opened(server, generator.grow(sessions, lab.ramp_s))
-            silence = window(generator, pid, lab.server_core, 5.0)
+            windows = busy_windows(lab, server, pid, pattern, sessions)
+        silence = silent_window(lab, server, pid, pattern, sessions)
         with lab.calling(server, pattern) as generator:
             handshaking = Handshaking.measure(generator, pid, lab.handshakes_s)
         loaded = _loaded(lab, server, pid, pattern, LOADED * sessions) if server.has_echo else None
@@ -65,11 +68,19 @@ def survey(lab: Lab, server: Server, pattern: Path, sessions: int, *, has_ramp: 
     return Survey(server, idle_bytes, windows, loaded, silence, handshaking, carried)
 
 
-def _windows(lab: Lab, server: Server, pid: int, pattern: Path, sessions: int) -> tuple[Window, ...]:
+def busy_windows(lab: Lab, server: Server, pid: int, pattern: Path, sessions: int) -> tuple[Window, ...]:
+    """Measure so many sessions that speak, once they have settled."""
     with lab.calling(server, pattern) as generator:
         opened(server, generator.grow(sessions, lab.ramp_s))
         time.sleep(lab.settle_s)
         return tuple(window(generator, pid, lab.server_core, 5.0) for _ in range(lab.repeats))
+
+
+def silent_window(lab: Lab, server: Server, pid: int, pattern: Path, sessions: int) -> Window:
+    """Measure so many sessions that only listen and ping."""
+    with lab.calling(server, pattern, is_silent=True) as generator:
+        opened(server, generator.grow(sessions, lab.ramp_s))
+        return window(generator, pid, lab.server_core, 5.0)
 
 
 def _loaded(lab: Lab, server: Server, pid: int, pattern: Path, sessions: int) -> Window | None:

@@ -12,7 +12,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.capacity.servers.server import Server, ServerError, free_address
@@ -28,8 +28,11 @@ _PIPECAT_VERSION = "import importlib.metadata, moq; print(importlib.metadata.ver
 _FOR_AIOPQUIC = ("python3.14", "python3.13", "python3.12")
 
 
-def prepare(cache: Path) -> tuple[list[Server], dict[str, str]]:
-    """Build the peers beneath `cache`; returns how each is started, and why the others are missing."""
+def prepare(cache: Path, wanted: Sequence[str] | None = None) -> tuple[list[Server], dict[str, str]]:
+    """Build the peers beneath `cache`; returns how each is started, and why the others are missing.
+
+    `wanted` are parts of the names of those to build; `None` is all.
+    """
     made: dict[str, Callable[[str], Server]] = {
         "plain aioquic": lambda name: _quic(
             name, "aioquic", _environment(cache / "venv", sys.executable, "requirements.txt"), "requirements.txt"
@@ -45,6 +48,8 @@ def prepare(cache: Path) -> tuple[list[Server], dict[str, str]]:
     }
     found, missing = [], {}
     for name, make in made.items():
+        if wanted is not None and not any(each in name for each in wanted):
+            continue
         try:
             found.append(make(name))
         except ServerError as error:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-Protocol = Literal["voice", "quic", "websocket", "webrtc", "moq"]
+Protocol = Literal["voice", "quic", "websocket", "udp", "webrtc", "moq"]
 READY_TIMEOUT_S = 40.0
 _SECOND_TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -63,6 +63,16 @@ class Usage:
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
         return cls(int(fields[11]) / _SECOND_TICKS, int(fields[12]) / _SECOND_TICKS, pages * _PAGE_BYTES)
+
+
+def times_waited(pid: int) -> int:
+    """How often the threads that a process has now gave up their core to wait (voluntary context switches)."""
+    waited = 0
+    for status in Path(f"/proc/{pid}/task").glob("*/status"):
+        with suppress(OSError):  # a thread that has ended meanwhile
+            (line,) = (each for each in status.read_text().splitlines() if each.startswith("voluntary_ctxt_switches:"))
+            waited += int(line.split()[1])
+    return waited
 
 
 def core_busy_s(core: int) -> float:

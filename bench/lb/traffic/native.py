@@ -16,8 +16,10 @@ class CompilerMissingError(Exception):
     """There is no C compiler."""
 
 
-def build(folder: Path, names: Sequence[str] = PROGRAMS, *, is_portable: bool = False) -> dict[str, Path]:
-    """Compile programs into `folder` and return their paths by name.
+def build(
+    folder: Path, names: Sequence[str] = PROGRAMS, *, sources: Path = SOURCES, is_portable: bool = False
+) -> dict[str, Path]:
+    """Compile programs, each a file of `sources`, into `folder` and return their paths by name.
 
     They are made for this very machine, with its AES instructions, unless `is_portable`. Raises `CompilerMissingError`.
     """
@@ -27,6 +29,6 @@ def build(folder: Path, names: Sequence[str] = PROGRAMS, *, is_portable: bool = 
     folder.mkdir(parents=True, exist_ok=True)
     machine = () if is_portable else ("-march=native",)
     for name in names:
-        command = [compiler, *_FLAGS, *machine, "-o", str(folder / name), str(SOURCES / f"{name}.c"), "-lm"]
+        command = [compiler, *_FLAGS, *machine, "-o", str(folder / name), str(sources / f"{name}.c"), "-lm"]
         subprocess.run(command, check=True)
     return {name: folder / name for name in names}

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{watch, Notify};
 use tokio::time::{sleep_until, Instant};
 
-use crate::statistics::Statistics;
+use crate::statistics::{Datagrams, Statistics};
 use crate::traffic::{duration, Pattern};
 
 pub type Failure = Box<dyn std::error::Error>;
@@ -21,6 +21,8 @@ pub trait Link {
     async fn send_frame(&mut self, sequence: u64, tick: u64, payload: &[u8]) -> Result<(), Failure>;
     async fn send_ping(&mut self, id: u64) -> Result<(), Failure>;
     async fn send_played(&mut self, report: Played) -> Result<(), Failure>;
+    /// What the connection has sent and received so far; `None` where it is none of UDP.
+    fn datagrams(&self) -> Option<Datagrams>;
     async fn close(self);
 }
 
@@ -153,6 +155,7 @@ pub async fn run<L: Link>(mut link: L, arrivals: Rc<Arrivals>, mut stop: watch::
     arrivals.began.set(began);
     let (mut sequence, mut ping_id) = (0, 0);
     let mut report_at: Option<Instant> = None;
+    let mut counted = link.datagrams();
     loop {
         let frame = arrivals.pattern.frame(arrivals.offset, sequence);
         let frame_at = frame.map(|(tick, _)| began + duration(tick));
@@ -190,6 +193,10 @@ pub async fn run<L: Link>(mut link: L, arrivals: Rc<Arrivals>, mut stop: watch::
             if let Some(report) = report {
                 link.send_played(report).await?;
             }
+        }
+        let before = std::mem::replace(&mut counted, link.datagrams());
+        if let (Some(now), Some(before)) = (counted, before) {
+            arrivals.statistics.borrow_mut().count(now.since(before));
         }
     }
     link.close().await;

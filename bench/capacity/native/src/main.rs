@@ -1,13 +1,14 @@
 //! Many calls from one thread, commanded line by line.
 //!
-//! `generator PROTOCOL HOST:PORT PATTERN [--silent] [--utterances]`: PROTOCOL is `voice` (ours, over WebTransport), `quic`
-//! or `websocket` (both echo what they get); PATTERN is the file that `bench.capacity.traffic` writes. `--silent` calls send
-//! pings alone. `--utterances` says that the server answers whole utterances, so that no frame is the echo of another.
+//! `generator PROTOCOL HOST:PORT PATTERN [--silent] [--utterances]`: PROTOCOL is `voice` (ours, over WebTransport), `quic`,
+//! `websocket` or `udp` (these echo what they get); PATTERN is the file that `bench.capacity.traffic` writes. `--silent` calls
+//! send pings alone. `--utterances` says that the server answers whole utterances, so that no frame is the echo of another.
 //!
 //! Commands on standard input, each answered by one line of JSON:
 //! `grow N SECONDS` begins N more calls over that time; `begin` and `end` enclose a measured window;
 //! `handshakes CONCURRENCY SECONDS` opens and closes connections; `quit` closes all calls.
 
+mod bare_udp;
 mod call;
 mod plain_quic;
 mod prefixed;
@@ -35,6 +36,7 @@ enum Protocol {
     Voice,
     Quic,
     WebSocket,
+    Udp,
 }
 
 struct Generator {
@@ -59,7 +61,8 @@ async fn run() {
         "voice" => Protocol::Voice,
         "quic" => Protocol::Quic,
         "websocket" => Protocol::WebSocket,
-        other => panic!("PROTOCOL is voice, quic or websocket, got {other}"),
+        "udp" => Protocol::Udp,
+        other => panic!("PROTOCOL is voice, quic, websocket or udp, got {other}"),
     };
     let pattern = if has("--silent") { Pattern::silent() } else { Pattern::read(&arguments[2]) };
     let mut generator = Generator {
@@ -119,6 +122,10 @@ impl Generator {
                         Ok(link) => run_call(link, arrivals, stop, &opened).await,
                         Err(failure) => return drop(opened.send(Err(failure.to_string()))),
                     },
+                    Protocol::Udp => match within(bare_udp::UdpLink::open(server, arrivals.clone())).await {
+                        Ok(link) => run_call(link, arrivals, stop, &opened).await,
+                        Err(failure) => return drop(opened.send(Err(failure.to_string()))),
+                    },
                 };
                 statistics.borrow_mut().ended(ended.err().map(|failure| failure.to_string()));
             }));
@@ -155,6 +162,7 @@ impl Generator {
                             Protocol::Voice => within(voice::connect_and_close(server)).await,
                             Protocol::Quic => within(plain_quic::connect_and_close(server)).await,
                             Protocol::WebSocket => within(websocket::connect_and_close(server)).await,
+                            Protocol::Udp => within(bare_udp::connect_and_close(server)).await,
                         };
                         match opened {
                             Ok(()) => times.push(since.elapsed().as_secs_f64() * 1e3),

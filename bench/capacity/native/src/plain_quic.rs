@@ -8,6 +8,7 @@ use tokio::task::spawn_local;
 
 use crate::call::{Arrivals, Failure, Link, Played};
 use crate::prefixed::{prefixed, Prefixed};
+use crate::statistics::Datagrams;
 use crate::tls;
 
 pub const FRAME: u8 = 1;
@@ -63,8 +64,23 @@ impl Link for QuicLink {
         Ok(())
     }
 
+    fn datagrams(&self) -> Option<Datagrams> {
+        Some(datagrams(&self.connection))
+    }
+
     async fn close(self) {
         self.connection.close(VarInt::from_u32(0), b"");
+    }
+}
+
+/// What quinn counts.
+pub fn datagrams(connection: &Connection) -> Datagrams {
+    let stats = connection.stats();
+    Datagrams {
+        sent: stats.udp_tx.datagrams,
+        received: stats.udp_rx.datagrams,
+        sent_bytes: stats.udp_tx.bytes,
+        received_bytes: stats.udp_rx.bytes,
     }
 }
 

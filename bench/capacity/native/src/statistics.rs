@@ -2,6 +2,50 @@
 
 use tokio::time::Instant;
 
+/// Datagrams of UDP, as the caller counts them, and their bytes.
+#[derive(Clone, Copy, Default)]
+pub struct Datagrams {
+    pub sent: u64,
+    pub received: u64,
+    pub sent_bytes: u64,
+    pub received_bytes: u64,
+}
+
+impl Datagrams {
+    pub fn and_sent(self, bytes: usize) -> Self {
+        Self { sent: self.sent + 1, sent_bytes: self.sent_bytes + bytes as u64, ..self }
+    }
+
+    pub fn and_received(self, bytes: usize) -> Self {
+        Self { received: self.received + 1, received_bytes: self.received_bytes + bytes as u64, ..self }
+    }
+
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            sent: self.sent - earlier.sent,
+            received: self.received - earlier.received,
+            sent_bytes: self.sent_bytes - earlier.sent_bytes,
+            received_bytes: self.received_bytes - earlier.received_bytes,
+        }
+    }
+
+    fn and(self, more: Self) -> Self {
+        Self {
+            sent: self.sent + more.sent,
+            received: self.received + more.received,
+            sent_bytes: self.sent_bytes + more.sent_bytes,
+            received_bytes: self.received_bytes + more.received_bytes,
+        }
+    }
+
+    fn as_json(self) -> String {
+        let Self { sent, received, sent_bytes, received_bytes } = self;
+        format!(
+            "{{\"sent\": {sent}, \"received\": {received}, \"sent_bytes\": {sent_bytes}, \"received_bytes\": {received_bytes}}}"
+        )
+    }
+}
+
 pub struct Statistics {
     pub sessions: usize,
     pub echoes_ms: Vec<f64>,
@@ -11,6 +55,7 @@ pub struct Statistics {
     pub frames_sent: u64,
     pub frames_received: u64,
     pub bytes_received: u64,
+    datagrams: Option<Datagrams>,
     lost: u64,
     reason: String,
     began: Instant,
@@ -28,6 +73,7 @@ impl Default for Statistics {
             frames_sent: 0,
             frames_received: 0,
             bytes_received: 0,
+            datagrams: None,
             lost: 0,
             reason: String::new(),
             began: Instant::now(),
@@ -40,6 +86,11 @@ impl Statistics {
     /// Forget what was before.
     pub fn begin(&mut self) {
         *self = Self { sessions: self.sessions, processor: processor_seconds(), ..Self::default() };
+    }
+
+    /// A call has sent and received so many more.
+    pub fn count(&mut self, more: Datagrams) {
+        self.datagrams = Some(self.datagrams.unwrap_or_default().and(more));
     }
 
     /// A call is over; one with a reason was lost.
@@ -55,7 +106,7 @@ impl Statistics {
         format!(
             "{{\"seconds\": {:.3}, \"sessions\": {}, \"lost\": {}, \"reason\": {:?}, \"frames_sent\": {}, \
              \"frames_received\": {}, \"bytes_received\": {}, \"cpu_s\": {:.2}, \"echo_ms\": {}, \"jitter_ms\": {}, \"pong_ms\": {}, \
-             \"behind_ms\": {}}}",
+             \"behind_ms\": {}, \"datagrams\": {}}}",
             self.began.elapsed().as_secs_f64(),
             self.sessions,
             self.lost,
@@ -68,6 +119,7 @@ impl Statistics {
             Quantiles::of(&self.jitter_ms).as_json(),
             Quantiles::of(&self.pongs_ms).as_json(),
             Quantiles::of(&self.behind_ms).as_json(),
+            self.datagrams.map_or("null".into(), Datagrams::as_json),
         )
     }
 }

@@ -9,7 +9,9 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use crate::call::{Arrivals, Failure, Link, Played};
+use crate::plain_quic::datagrams;
 use crate::prefixed::{get_varint, prefixed, put_varint, Prefixed};
+use crate::statistics::Datagrams;
 use crate::tls;
 
 const OPUS: u8 = 1;
@@ -124,6 +126,10 @@ impl Link for VoiceLink {
         message.extend_from_slice(b"\xabis_complete");
         message.push(if report.is_complete { 0xc3 } else { 0xc2 });
         self.send_control(&message).await
+    }
+
+    fn datagrams(&self) -> Option<Datagrams> {
+        Some(datagrams(&self.transport.connection))
     }
 
     async fn close(mut self) {

@@ -13,6 +13,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::call::{Arrivals, Failure, Link, Played};
 use crate::plain_quic::{message, take, FRAME, PING};
+use crate::statistics::Datagrams;
 use crate::tls;
 
 const BINARY: u8 = 2;
@@ -77,6 +78,10 @@ impl Link for SocketLink {
 
     async fn send_played(&mut self, _: Played) -> Result<(), Failure> {
         Ok(())
+    }
+
+    fn datagrams(&self) -> Option<Datagrams> {
+        None
     }
 
     async fn close(mut self) {

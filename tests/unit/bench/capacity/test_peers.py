@@ -86,3 +86,16 @@ def test_a_server_that_encodes_anew_may_be_later_by_its_delay_and_the_report_say
     slower = replace(PEER, delay_ms=40.0)
     assert too_many(slower, grown, late) is None
     assert "(a peer, MoQ: 60 ms)" in servers_table(Findings(16, [], [], surveys=[replace(survey(late), server=slower)]))
+
+
+def test_only_the_peers_that_are_asked_for_are_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[Path] = []
+
+    def build(cache: Path) -> Path:
+        built.append(cache)
+        return cache / "pion"
+
+    monkeypatch.setattr(peers, "_pion_program", build)
+    found, missing = peers.prepare(tmp_path, ["pion"])
+    assert [each.name for each in found] == ["pion, WebRTC"]
+    assert (built, missing) == ([tmp_path], {})

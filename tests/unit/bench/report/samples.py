@@ -12,9 +12,10 @@ import msgspec
 from bench.agents.cells import UNDISTURBED, jobs_of
 from bench.agents.kills import Outcome as AgentCall
 from bench.agents.kills import Round
-from bench.capacity.generator import CallerView, Handshakes, Quantiles
+from bench.capacity.generator import CallerView, Datagrams, Handshakes, Quantiles
 from bench.capacity.measure import Window
 from bench.capacity.report import Findings
+from bench.capacity.runs.floor import MachineFloor
 from bench.capacity.runs.handshakes import Handshaking
 from bench.capacity.runs.profiling import Profile
 from bench.capacity.runs.ramp import Level, Ramp
@@ -122,8 +123,12 @@ def capacity(peer_cpu_s: float = 0.1) -> Any:
             for count, fault in ((50, None), (100, None), (150, None), (200, "late: 31.0 ms at p99"))
         )
         shakes = Handshaking(Handshakes(5.0, 500, 0, "", 0.1, GOOD), cpu_s)
-        server = Server(name, "quic", ("true",), "127.0.0.1:1", has_echo)
+        server = Server(name, "voice" if name.startswith("ours") else "quic", ("true",), "127.0.0.1:1", has_echo)
         found.surveys.append(Survey(server, 1_000, (window, window), window, window, shakes, Ramp(levels)))
+    idle = replace(
+        busy, cpu_s=0.05, callers=replace(callers, datagrams=Datagrams(1_400, 1_200, 98_000, 90_000)), waits=900
+    )
+    found.floor = MachineFloor(Server("UDP echo, nothing else", "udp", ("true",), "127.0.0.1:1"), (idle, idle), (idle,))
     found.missing["aiopquic"] = "needs Python 3.12"
     document = {"findings": msgspec.to_builtins(found, str_keys=True, enc_hook=str)}
     return json.loads(json.dumps(document))
