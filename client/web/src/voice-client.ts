@@ -328,9 +328,11 @@ export class VoiceClient {
   /** Call `tick` by a timer, and pass on what the system reports of the network. */
   #watch(call: Call): void {
     const timer = setInterval(() => call.tick(performance.now()), TICK_MS);
+    const found = () => call.networkFound(performance.now());
+    // also comes with each new estimate of the same network's rate
     const changed = () => call.networkChanged(performance.now());
     const { signal } = this.#release;
-    globalThis.addEventListener?.("online", changed, { signal });
+    globalThis.addEventListener?.("online", found, { signal });
     const connection = (globalThis.navigator as { connection?: EventTarget } | undefined)?.connection;
     connection?.addEventListener?.("change", changed, { signal });
     signal.addEventListener("abort", () => clearInterval(timer));

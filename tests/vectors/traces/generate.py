@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +44,10 @@ class _Recorder:
         self._note(now, "report", report.newest, report.received, report.held_ms, report.next_sequence, runs)
         return self._sender.report_received(report, now)
 
+    def path_changed(self, now: float) -> None:
+        self._note(now, "path_changed")
+        self._sender.path_changed(now)
+
     def tick(self, now: float) -> list[Outgoing]:
         self._note(now, "tick")
         return self._sender.tick(now)
@@ -60,6 +65,11 @@ def _dark(begin_s: float, end_s: float) -> LinkModel:
     return lambda at, is_up: [] if begin_s <= at - 100.0 < end_s else [ONE_WAY_S]
 
 
+def _longer_from(begin_s: float, seed: int, loss: float) -> LinkModel:
+    rng = random.Random(seed)
+    return lambda at, is_up: [] if rng.random() < loss else [ONE_WAY_S + 0.1 * (at - 100.0 >= begin_s)]
+
+
 NARROW = Profile(delay_s=0.0, rate_bytes_s=8_000, queue_bytes=16_000)
 """64 kbit/s: enough for a frame once, and not with a repeat."""
 
@@ -72,13 +82,18 @@ def _sender(
     limit_ms: int | None = None,
     byte_count: int = 60,
     bottleneck: Profile | None = None,
+    moved_at_s: float | None = None,
 ) -> Trace:
     limit_s = None if limit_ms is None else limit_ms / 1000
     link = UplinkOverLink(weather, limit_s=limit_s, bottleneck=None if bottleneck is None else Direction(bottleneck))
     recorder = _Recorder(link.sender, link.now)
     link.sender = recorder  # type: ignore[assignment]  # it stands in for the sender
     link.say(frames, byte_count=byte_count)
-    link.run_until(link.now + frames * 0.02 + 1.0)
+    end = link.now + frames * 0.02 + 1.0
+    if moved_at_s is not None:
+        link.run_until(link.now + moved_at_s)
+        recorder.path_changed(link.now)
+    link.run_until(end)
     settings = {"next_sequence": 0, "max_bytes": 1_180, "limit_ms": limit_ms}
     return {"what": what, "settings": settings, "steps": recorder.steps}
 
@@ -105,6 +120,7 @@ def senders() -> list[Trace]:
         _sender("nothing gets through for 0.7 s", _dark(0.4, 1.1), 80),
         _sender("the deadline mode gives up frames older than 200 ms", _dark(0.3, 1.0), 60, limit_ms=200),
         _sender("the link carries each frame once", _lossy(4, 0.0), 150, bottleneck=NARROW),
+        _sender("the caller moves to a path of 0.2 s more", _longer_from(1.0, 5, 0.1), 120, moved_at_s=1.0),
         _sender("nothing is known of the path for 0.8 s", _dark(0.0, 0.8), 60),
         _sender("large frames use up the token bucket for repairs", _lossy(3, 0.3), 60, byte_count=600),
         rejected,
@@ -116,6 +132,7 @@ def _reports(
     loss: list[float],
     queued_ms: Callable[[float, int], float] = lambda at_ms, repeats: 0.0,
     loss_per_repeat: float = 0.0,
+    moved_at_ms: float = math.inf,
 ) -> Trace:
     """A report each 40 ms or so, of two datagrams; `queued_ms` of the round trip is a queue, by time and repeats.
 
@@ -128,6 +145,10 @@ def _reports(
         sent += 2
         received += sum(rng.random() >= share + loss_per_repeat * redundancy.repeats for _ in range(2))
         at_ms = round(index * 40 + rng.uniform(0, 3), 4)
+        if at_ms >= moved_at_ms:
+            moved_at_ms = math.inf
+            steps.append([at_ms - 1, "path_changed"])
+            redundancy.path_changed((at_ms - 1) / 1000)
         rtt_ms = round(60 + rng.uniform(0, 5) + queued_ms(at_ms, redundancy.repeats), 4)
         steps.append([at_ms, "observe", sent, received, rtt_ms])
         redundancy.observe(sent, received, rtt_ms / 1000, at_ms / 1000)
@@ -143,6 +164,23 @@ def redundancies() -> list[Trace]:
         _reports("two repeats queue, and one does not", [0.1] * 400, lambda at_ms, repeats: 90.0 * (repeats > 1)),
         _reports("other traffic queues", [0.1] * 300, lambda at_ms, repeats: 200.0 * (4_000 <= at_ms < 5_500)),
         _reports("the path becomes longer", [0.1] * 300, lambda at_ms, repeats: 200.0 * (at_ms >= 4_000)),
+        _reports(
+            "the path becomes longer twice, and the second time it may be a queue",
+            [0.1] * 400,
+            lambda at_ms, repeats: 100.0 * (at_ms >= 4_000) + 100.0 * (at_ms >= 8_000),
+        ),
+        _reports(
+            "the caller moves to a longer path",
+            [0.1] * 200,
+            lambda at_ms, repeats: 200.0 * (at_ms >= 4_000),
+            moved_at_ms=4_000,
+        ),
+        _reports(
+            "the caller moves from a path where repeats queue",
+            [0.1] * 450,
+            lambda at_ms, repeats: 150.0 * repeats * (at_ms < 14_000),
+            moved_at_ms=14_000,
+        ),
         _reports("four of ten are lost, and not by repeats", [0.4] * 400),
         _reports("each repeat makes a fifth be lost", [0.02] * 600, loss_per_repeat=0.2),
     ]

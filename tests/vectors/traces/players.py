@@ -63,6 +63,9 @@ def play_sender(trace: Trace) -> list[Any]:
             case ["report", newest, received, held_ms, next_sequence, runs]:
                 report = UplinkReport(newest, received, held_ms, next_sequence, tuple((m, p) for m, p in runs))
                 sent = sender.report_received(report, now_s(step))
+            case ["path_changed"]:
+                sender.path_changed(now_s(step))
+                sent = []
             case _:
                 sent = sender.tick(now_s(step))
         shown = "malformed" if isinstance(sent, Malformed) else [_shown(each) for each in sent]
@@ -83,11 +86,15 @@ def _shown(outgoing: Outgoing) -> str:
 
 
 def play_redundancy(trace: Trace) -> list[Any]:
-    """For each report the distances at which frames are repeated."""
+    """For each report, or change of path, the distances at which frames are repeated."""
     redundancy = Redundancy()
     outputs = []
     for step in trace["steps"]:
-        redundancy.observe(step[2], step[3], step[4] / 1000, now_s(step))
+        match step[1:]:
+            case ["observe", sent, received, rtt_ms]:
+                redundancy.observe(sent, received, rtt_ms / 1000, now_s(step))
+            case _:
+                redundancy.path_changed(now_s(step))
         outputs.append(list(redundancy.distances))
     return outputs
 

@@ -317,6 +317,13 @@ describe("a call whose connection is silent", () => {
     expect(testbed.links.length).toBe(2);
   });
 
+  it("measures its path anew where a network was found, not at each change of its estimated rate", () => {
+    testbed.call.networkChanged(performance.now());
+    expect(testbed.link.pathChanges).toBe(0);
+    testbed.call.networkFound(performance.now());
+    expect(testbed.link.pathChanges).toBe(1);
+  });
+
   it("does not blame the server for the page's own sleep", async () => {
     await testbed.pass(500);
     await vi.advanceTimersByTimeAsync(30_000);

@@ -177,6 +177,12 @@ export class Call implements LinkHandler {
     this.recovery.networkChanged(now);
   }
 
+  /** The system was without a network and has one again: if the connection goes on, it does on another path. */
+  networkFound(now: number): void {
+    this.#link?.pathChanged();
+    this.networkChanged(now);
+  }
+
   /** Stop reading and sending on the present connection, as when its network disappears, and redial. */
   dropConnection(now: number, wanted?: TransportKind): void {
     if (this.canResume && this.#isLive) {

@@ -10,6 +10,7 @@ import type { ClientMessage, Ready, ServerMessage } from "../wire/messages.js";
 export class FakeLink implements Link {
   readonly sent: ClientMessage[] = [];
   readonly frames: number[] = [];
+  pathChanges = 0;
   ending: string | undefined;
 
   constructor(
@@ -32,6 +33,10 @@ export class FakeLink implements Link {
 
   sendFrame(frame: AudioFrame): void {
     this.frames.push(frame.sequence);
+  }
+
+  pathChanged(): void {
+    this.pathChanges++;
   }
 
   close(code: number, reason: string): void {

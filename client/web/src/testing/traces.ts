@@ -52,6 +52,10 @@ function send(sender: UplinkSender, now: number, input: string, rest: readonly u
     const [newest, received, heldMs, nextSequence, runs] = rest as [number, number, number, number, [number, number][]];
     return sender.reportReceived({ newest, received, heldMs, nextSequence, runs }, now);
   }
+  if (input === "path_changed") {
+    sender.pathChanged(now);
+    return [];
+  }
   return sender.tick(now);
 }
 
@@ -63,12 +67,16 @@ function shown(outgoing: Outgoing): string {
   return `datagram ${number}, first ${first}: ${frames.map((frame) => frame.sequence).join(" ")}`;
 }
 
-/** For each report the distances at which frames are repeated. */
+/** For each report, or change of path, the distances at which frames are repeated. */
 export function playRedundancy({ steps }: Trace): unknown[] {
   const redundancy = new Redundancy();
-  return steps.map(([at, , ...rest]) => {
+  return steps.map(([at, input, ...rest]) => {
     const [sent, received, rttMs] = rest as number[];
-    redundancy.observe({ sent: sent!, received: received!, rttMs: rttMs! }, START + at);
+    if (input === "path_changed") {
+      redundancy.pathChanged(START + at);
+    } else {
+      redundancy.observe({ sent: sent!, received: received!, rttMs: rttMs! }, START + at);
+    }
     return [...redundancy.distances];
   });
 }

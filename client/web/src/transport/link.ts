@@ -16,6 +16,8 @@ export interface Link {
   beginUplink(ready: Ready, again: readonly AudioFrame[], terms: UplinkTerms): UplinkMode;
   /** Send the next uplink frame. */
   sendFrame(frame: AudioFrame): void;
+  /** What is sent from now on takes another path. */
+  pathChanged(): void;
   /** End the session at the server, and the connection. */
   close(code: number, reason: string): void;
   /** Drop the connection and leave the session be, to be taken up over another link. */

@@ -55,6 +55,8 @@ class WebSocketLink implements Link {
     this.#send(Kind.UPLINK_AUDIO, encodeAudioFrame(frame));
   }
 
+  pathChanged(): void {} // TCP measures its path itself
+
   close(code: number, reason: string): void {
     this.#isOver = true;
     let text = reason;

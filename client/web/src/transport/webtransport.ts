@@ -99,6 +99,10 @@ class WebTransportLink implements Link {
     this.#uplink.send(frame);
   }
 
+  pathChanged(): void {
+    this.#uplink.pathChanged();
+  }
+
   close(code: number, reason: string): void {
     this.#isOver = true;
     this.#uplink.close();

@@ -66,6 +66,11 @@ export class UplinkPath {
     }
   }
 
+  /** What is sent from now on takes another path. */
+  pathChanged(): void {
+    this.#sender?.pathChanged(performance.now());
+  }
+
   /** Send nothing any more. */
   close(): void {
     this.#sender = undefined;

@@ -14,6 +14,9 @@ export const QUEUE_MS = 60;
 const DRAINED_MS = 30;
 /** What delay is left so long after it last fell, without a repeat, is the path's own. */
 const STABLE_MS = 2_000;
+/** Delay that stays so long after the repeats ended is not theirs: their queue drains. */
+const CONSTANT_MS = 300;
+const CONSTANT_WITHIN_MS = 20;
 const FALL_MS = 10;
 const RECENT_MS = 120;
 const RECENT_SAMPLES = 4;
@@ -27,15 +30,23 @@ const SPAN = 12;
 const SPANS = 8;
 const TRIAL_SPANS = 4;
 
-/** Whether a queue stands: all recent round trips are longer than the shortest one, as in CoDel (RFC 8289). */
+/**
+ * Whether a queue stands: all recent round trips are longer than the shortest one, as in CoDel (RFC 8289).
+ *
+ * Its observer repeats nothing while one stands.
+ */
 export class QueueingDelay {
   isStanding = false;
   /** One of the recent round trips was about as short as any. */
   isEmpty = true;
+  /** Of the last queue that stood: its delay did not change without repeats, as that of a longer path. */
+  isPathLonger = false;
   #shortestMs = Infinity;
   readonly #recent: { readonly at: number; readonly rttMs: number }[] = [];
   #lowestMs = Infinity;
   #lowestAt = 0;
+  #standsSince = 0;
+  #withoutRepeats: { readonly since: number; readonly firstMs: number } | undefined;
 
   /** Take the round trip of a datagram. */
   observe(rttMs: number, now: number): void {
@@ -51,10 +62,16 @@ export class QueueingDelay {
     this.isEmpty = recentMs <= this.#shortestMs + DRAINED_MS;
     if (!this.isStanding) {
       this.isStanding = recentMs > this.#shortestMs + QUEUE_MS;
+      this.isPathLonger = false;
       this.#lowestMs = recentMs;
-      this.#lowestAt = now;
+      this.#lowestAt = this.#standsSince = now;
+      this.#withoutRepeats = undefined;
     } else if (this.isEmpty) {
       this.isStanding = false;
+    } else if (this.#isConstant(recentMs, now)) {
+      this.isPathLonger = true;
+      this.isStanding = false;
+      this.#shortestMs = recentMs;
     } else if (recentMs < this.#lowestMs - FALL_MS) {
       this.#lowestMs = recentMs;
       this.#lowestAt = now;
@@ -63,13 +80,35 @@ export class QueueingDelay {
       this.#shortestMs = recentMs;
     }
   }
+
+  /** Whether it is, as soon as that can be known; once for each queue. */
+  #isConstant(recentMs: number, now: number): boolean {
+    if (!this.#withoutRepeats) {
+      const { at, rttMs } = this.#recent[0]!;
+      if (at - rttMs >= this.#standsSince) {
+        this.#withoutRepeats = { since: now, firstMs: recentMs };
+      }
+      return false;
+    }
+    const { since, firstMs } = this.#withoutRepeats;
+    if (now < since + CONSTANT_MS) {
+      return false;
+    }
+    this.#withoutRepeats = { since: Infinity, firstMs };
+    return Math.abs(recentMs - firstMs) <= CONSTANT_WITHIN_MS;
+  }
 }
 
 /** The loss of the last 96 datagrams, in spans of 12, so that a burst or an outage does not count as high loss. */
 export class SustainedLoss {
   #spans: number[] = [];
-  #sent = 0;
-  #received = 0;
+  #sent: number;
+  #received: number;
+
+  constructor(sent = 0, received = 0) {
+    this.#sent = sent;
+    this.#received = received;
+  }
 
   /** How many there were lately. */
   get spans(): number {
@@ -116,6 +155,12 @@ interface Trial {
   isCounting: boolean;
 }
 
+/** The repeats that were allowed, and those that were sent, when a queue began to stand. */
+interface Held {
+  readonly repeats: number;
+  readonly used: number;
+}
+
 /** What a report says: of the first `sent` datagrams, `received` have arrived, the last one after `rttMs` there and back. */
 export interface Reported {
   readonly sent: number;
@@ -127,11 +172,14 @@ export interface Reported {
  * `repeats` is 0 while a queue stands, and rises by one at a time while more are wanted and none stands.
  *
  * A number that brought the queue, or most of the loss, is tried again after 2 s, and after twice that each time it fails.
+ * A path begins with one repeat; it is in use `since` then, undefined for the first report.
  */
 export class RepeatLimit {
   repeats = FIRST_LIMIT;
   readonly #queue = new QueueingDelay();
-  readonly #loss = new SustainedLoss();
+  readonly #loss: SustainedLoss;
+  #held: Held | undefined;
+  #trustsFrom = -Infinity;
   #trial: Trial | undefined;
   #nextTrialAt = -Infinity;
   #innocentLoss = 1;
@@ -142,6 +190,11 @@ export class RepeatLimit {
   #carried = 0;
   #retryAt = -Infinity;
   #backoffMs = FIRST_BACKOFF_MS / 2;
+
+  constructor(loss = new SustainedLoss(), since?: number) {
+    this.#loss = loss;
+    this.#changedAt = since;
+  }
 
   /** Datagrams were reported, and nothing shows that the path carries no more than the frames themselves. */
   get hasHeadroom(): boolean {
@@ -158,11 +211,10 @@ export class RepeatLimit {
     const used = Math.min(wanted, this.repeats);
     if (this.#queue.isStanding) {
       this.#trial = undefined;
-      if (used) {
-        this.#tooManyWere(used);
-      }
-      this.#retryAt = now + this.#backoffMs;
+      this.#held ??= { repeats: this.repeats, used }; // nothing is repeated while a queue stands
       this.#set(0, now);
+    } else if (this.#held) {
+      this.#goOnAfter(this.#held, now);
     } else if (this.#trial) {
       this.#goOnWith(this.#trial, reported, now);
     } else if (used && this.#loss.isHigh && this.#isTrialDue(now)) {
@@ -171,6 +223,20 @@ export class RepeatLimit {
     } else {
       this.#rise(wanted, provenMs, now);
     }
+  }
+
+  /** Take the repeats for the cause of the queue that is gone, unless the path is longer; once in 10 s. */
+  #goOnAfter(held: Held, now: number): void {
+    this.#held = undefined;
+    if (this.#queue.isPathLonger && now >= this.#trustsFrom) {
+      this.#trustsFrom = now + FORGIVEN_AFTER_MS;
+      this.#set(Math.min(held.repeats, FIRST_LIMIT), now);
+      return;
+    }
+    if (held.used) {
+      this.#tooManyWere(held.used);
+    }
+    this.#retryAt = now + this.#backoffMs;
   }
 
   /** Allow one more, where those allowed now were sent for `provenMs` without harm. */

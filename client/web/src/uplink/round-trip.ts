@@ -9,6 +9,7 @@ export class RoundTrip {
   #deviationMs = 0;
   #sentAt: number[] = [];
   #oldest = 0;
+  #pathSince = -Infinity;
 
   /** When the datagram behind the newest reported one was sent; undefined if there is none. */
   get oldestUnreportedAt(): number | undefined {
@@ -30,7 +31,13 @@ export class RoundTrip {
     this.#sentAt.push(now);
   }
 
-  /** Of all reported datagrams this is the newest; returns its round trip, undefined where it is not new. */
+  /** Measure anew, by what is sent from now on (RFC 9000 section 9.4). */
+  pathChanged(now: number): void {
+    this.#pathSince = now;
+    this.#smoothedMs = undefined;
+  }
+
+  /** Of all reported datagrams this is the newest; returns its round trip, undefined where it is not new, or took the path before. */
   reported(newest: number, heldMs: number, now: number): number | undefined {
     const sentAt = this.#sentAt[newest - this.#oldest];
     if (sentAt === undefined) {
@@ -38,6 +45,9 @@ export class RoundTrip {
     }
     this.#sentAt = this.#sentAt.slice(newest - this.#oldest + 1);
     this.#oldest = newest + 1;
+    if (sentAt < this.#pathSince) {
+      return undefined;
+    }
     const sampleMs = Math.max(now - sentAt - heldMs, 0);
     if (this.#smoothedMs === undefined) {
       this.#smoothedMs = sampleMs;

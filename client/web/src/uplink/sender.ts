@@ -114,6 +114,12 @@ export class UplinkSender {
     return [this.#datagram([...this.#repeats(sizeOf(sent), frame.codec, now), sent], now)];
   }
 
+  /** What is sent from now on takes another path, as after a change of network (RFC 9000 section 9.4). */
+  pathChanged(now: number): void {
+    this.#roundTrip.pathChanged(now);
+    this.redundancy.pathChanged(now);
+  }
+
   /** Take the worker's report; what it shows to be lost is sent again. */
   reportReceived(report: UplinkReport, now: number): Outgoing[] | Malformed {
     const { newest, received, heldMs, nextSequence } = report;

@@ -61,6 +61,18 @@ def repeats_over(link: UplinkOverLink, end_s: float, each: Callable[[float], Non
     return found
 
 
+def limits_over(link: UplinkOverLink, end_s: float, each: Callable[[float], None] = lambda at_s: None) -> list[int]:
+    """Run the call; how many repeats were allowed after each 10 ms."""
+    found: list[int] = []
+
+    def note(at_s: float) -> None:
+        found.append(link.sender.redundancy.limit.repeats)
+        each(at_s)
+
+    repeats_over(link, end_s, note)
+    return found
+
+
 def test_a_call_on_a_narrow_link_is_about_as_late_as_without_repeats() -> None:
     link = UplinkOverLink(clear, bottleneck=Direction(DEEP))
     link.say(1_000)
@@ -129,15 +141,21 @@ def test_high_random_loss_is_found_not_to_be_the_repeats_doing(seed: int, loss: 
     assert 0.5 < without_s < 5, "one trial or two of a second in a minute"
 
 
-def test_a_queue_of_other_traffic_ends_repeats_until_it_is_gone() -> None:
-    bottleneck = Direction(Profile(delay_s=0.0, rate_bytes_s=100_000, queue_bytes=50_000))
+def test_a_queue_of_other_traffic_that_comes_and_goes_ends_repeats_until_it_is_gone() -> None:
+    rate_bytes_s, most_s = 100_000, 0.5
+    bottleneck = Direction(Profile(delay_s=0.0, rate_bytes_s=rate_bytes_s, queue_bytes=round(rate_bytes_s * most_s)))
     link = UplinkOverLink(lossy(2, 0.05), bottleneck=bottleneck)
     link.say(1_000)
+    waiting = [0.0, 5.0]
 
     def download(at_s: float) -> None:
-        """Another flow keeps the queue full from 5 to 9 s."""
-        while 5 <= at_s < 9 and not isinstance(bottleneck.carry(START + at_s, 1_172, random.Random(0)), str):
-            pass
+        """Another flow's window grows by 100 ms of the link each second from 5 to 9 s, and is halved every 2 s."""
+        level_s, since_s = waiting
+        waiting[:] = max(0.0, level_s - (at_s - since_s)), at_s
+        while 5 <= at_s < 9 and waiting[0] < 0.2 + 0.1 * ((at_s - 5) % 2):
+            if isinstance(bottleneck.carry(START + at_s, 1_172, random.Random(0)), str):
+                break
+            waiting[0] += 1_200 / rate_bytes_s
 
     repeats = repeats_over(link, 20, download)
     assert repeats[499] == MOST_REPEATS
@@ -145,18 +163,90 @@ def test_a_queue_of_other_traffic_ends_repeats_until_it_is_gone() -> None:
     assert set(repeats[1_450:1_550]) == {MOST_REPEATS}, "and then they are back"
 
 
-@pytest.mark.parametrize("shift_s", [0.1, 0.4])
-def test_a_path_that_became_longer_has_repeats_again(shift_s: float) -> None:
-    """Without a repeat the delay stays: it is the path's own."""
-    rng = random.Random(3)
-    link = UplinkOverLink(
-        lambda now, is_up: [] if rng.random() < 0.05 else [ONE_WAY_S + (shift_s if is_up and now >= START + 5 else 0)]
-    )
+def longer_from(at_s: float, by_s: float, seed: int, loss: float) -> LinkModel:
+    """The round trip grows by so much at that time of the call."""
+    rng = random.Random(seed)
+    return lambda now, is_up: [] if rng.random() < loss else [ONE_WAY_S + by_s / 2 * (now >= START + at_s)]
+
+
+@pytest.mark.parametrize("by_s", [0.065, 0.1, 0.4])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_path_that_became_longer_unknown_to_the_client_has_all_repeats_again_within_3_5_s(
+    seed: int, by_s: float
+) -> None:
+    """Without a repeat the delay stays as it is: it is the path's own."""
+    link = UplinkOverLink(longer_from(5, by_s, seed, 0.05))
     link.say(1_000)
-    repeats = repeats_over(link, 20)
-    assert 0 in repeats[500:650]
-    assert min(repeats[1_000:]) >= 1
-    assert set(repeats[1_500:2_000]) == {MOST_REPEATS}
+    limits = limits_over(link, 20)
+    assert limits[499] == MOST_REPEATS
+    assert 0 in limits[500:650]
+    assert set(limits[850:]) == {MOST_REPEATS}
+
+
+@pytest.mark.parametrize("by_s", [0.065, 0.1, 0.4])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_move_to_a_longer_path_leaves_one_repeat_and_all_come_back_within_3_5_s(seed: int, by_s: float) -> None:
+    link = UplinkOverLink(longer_from(5, by_s, seed, 0.05))
+    link.say(1_000)
+    limits = limits_over(link, 20, lambda at_s: link.sender.path_changed(link.now) if at_s == 5 else None)
+    assert min(limits[450:]) == FIRST_LIMIT
+    assert set(limits[850:]) == {MOST_REPEATS}
+    late = late_between(link, 5, 10)
+    assert sum(each > by_s / 2 + 0.06 for each in late) < 0.02 * len(late), "repairs take a round trip; repeats do not"
+
+
+def test_a_move_from_a_narrow_link_has_all_repeats_in_1_5_s() -> None:
+    bottleneck = Direction(DEEP)
+    link = UplinkOverLink(lossy(8, 0.05), bottleneck=bottleneck)
+    link.say(2_000)
+
+    def move(at_s: float) -> None:
+        if at_s == 30:
+            bottleneck.profile = WIDE
+            link.sender.path_changed(link.now)
+
+    repeats = repeats_over(link, 40, move)
+    assert set(repeats[2_500:3_000]) == {0}
+    assert set(repeats[3_150:]) == {MOST_REPEATS}
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.05])
+def test_a_move_to_a_narrow_link_does_not_fill_it(loss: float) -> None:
+    bottleneck = Direction(WIDE)
+    link = UplinkOverLink(lossy(5, loss), bottleneck=bottleneck)
+    link.say(1_500)
+    repeats_over(link, 10)
+    bottleneck.profile = DEEP
+    link.sender.path_changed(link.now)
+    link.run_until(START + 35)
+    assert median(late_between(link, 10, 30)) < 0.06
+    assert max(late_between(link, 10, 15)) < 1.2
+    assert median(late_between(link, 15, 20)) < QUEUE_S + 0.06
+
+
+def test_repeats_are_found_innocent_of_one_delay_in_10_s() -> None:
+    """The second one may be the queue of a link that frames alone all but fill, which does not drain either."""
+    limit, without = RepeatLimit(), []
+    for index in range(600):
+        at_s = 0.2 + index * 0.04
+        report(limit, at_s, RTT_S + 0.1 * (at_s >= 4) + 0.1 * (at_s >= 8) + 0.1 * (at_s >= 19))
+        without.append((at_s, limit.repeats < MOST_REPEATS and at_s > 3))
+    begins = [at_s for (_, before), (at_s, after) in pairwise(without) if after and not before]
+    ends = [at_s for (_, before), (at_s, after) in pairwise(without) if before and not after]
+    pauses = [end - begin for begin, end in zip(begins, ends, strict=True)]
+    assert len(pauses) == 3
+    assert pauses[0] < 2
+    assert pauses[1] > FIRST_BACKOFF_S + 0.5
+    assert pauses[2] < 2
+
+
+def test_a_delay_that_falls_or_grows_without_repeats_is_a_queue() -> None:
+    for slope in (-0.1, 0.1):
+        queue = QueueingDelay()
+        for index in range(50):
+            delay_s = 0.0 if index < 10 else 0.2 + slope * (index - 10) * 0.04
+            queue.observe(RTT_S + delay_s, START + index * 0.04)
+        assert queue.is_standing
 
 
 def test_a_number_that_the_path_carries_is_kept_while_the_next_one_is_tried() -> None:

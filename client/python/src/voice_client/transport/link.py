@@ -131,6 +131,10 @@ class Link:
         if fault is not None:
             self._call.fault_found(self, fault)
 
+    def path_changed(self) -> None:
+        if self.uplink is not None:
+            self.uplink.path_changed()
+
     def session_draining(self) -> None:
         if not self.is_lost:
             self._call.link_draining(self)

@@ -73,6 +73,11 @@ class UplinkPath:
             has_room = self._connection.has_datagram_room
             self._send_all(self.sender.append(frame, self._loop.time(), has_room=has_room))
 
+    def path_changed(self) -> None:
+        """What is sent from now on takes another path."""
+        if self.sender is not None:
+            self.sender.path_changed(self._loop.time())
+
     def datagram_received(self, data: bytes) -> Malformed | None:
         """Take what the server reports; returns its breach of the protocol."""
         if self.sender is None:

@@ -6,7 +6,7 @@ import math
 from collections import deque
 from typing import Final
 
-from voice_client.uplink.repeat_limit import RepeatLimit
+from voice_client.uplink.repeat_limit import RepeatLimit, SustainedLoss
 
 _INITIALLY_WANTED: Final = 2
 THRESHOLDS: Final = (0.002, 0.0045, 0.027)
@@ -39,6 +39,12 @@ class Redundancy:
         """How many datagrams after its own a frame is repeated: the third time beyond a burst of loss as they come."""
         burst = math.ceil(sum(self._bursts) / len(self._bursts)) if self._bursts else 0
         return (1, 2, max(3, burst))[: self.repeats]
+
+    def path_changed(self, now: float) -> None:
+        """From now on datagrams take another path: learn anew what it carries, and expect losses."""
+        self.limit = RepeatLimit(SustainedLoss(*self._counts[-1]), now)
+        self.wanted = max(self.wanted, _INITIALLY_WANTED)
+        self._may_fall_at = now + _HOLD_S
 
     def observe(self, sent: int, received: int, rtt_s: float, now: float) -> None:
         """Of the first `sent` datagrams, `received` have arrived, the last one after `rtt_s` there and back."""

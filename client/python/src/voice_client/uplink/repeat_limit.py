@@ -21,6 +21,9 @@ QUEUE_S: Final = 0.060
 DRAINED_S: Final = 0.030
 STABLE_S: Final = 2.0
 """What delay is left so long after it last fell, without a repeat, is the path's own."""
+CONSTANT_S: Final = 0.3
+"""Delay that stays so long after the repeats ended is not theirs: their queue drains."""
+_CONSTANT_WITHIN_S: Final = 0.020
 _FALL_S: Final = 0.010
 _RECENT_S: Final = 0.120
 _RECENT_SAMPLES: Final = 4
@@ -36,16 +39,23 @@ _TRIAL_SPANS: Final = 4
 
 
 class QueueingDelay:
-    """Whether a queue stands: all recent round trips are longer than the shortest one, as in CoDel (RFC 8289)."""
+    """Whether a queue stands: all recent round trips are longer than the shortest one, as in CoDel (RFC 8289).
+
+    Its observer repeats nothing while one stands.
+    """
 
     def __init__(self) -> None:
         self.is_standing = False
         self.is_empty = True
         """One of the recent round trips was about as short as any."""
+        self.is_path_longer = False
+        """Of the last queue that stood: its delay did not change without repeats, as that of a longer path."""
         self._shortest_s = math.inf
         self._recent: deque[tuple[float, float]] = deque()
         self._lowest_s = math.inf
         self._lowest_at = 0.0
+        self._stands_since = 0.0
+        self._without_repeats: tuple[float, float] | None = None
 
     def observe(self, rtt_s: float, now: float) -> None:
         """Take the round trip of a datagram."""
@@ -59,21 +69,39 @@ class QueueingDelay:
         self.is_empty = recent_s <= self._shortest_s + DRAINED_S
         if not self.is_standing:
             self.is_standing = recent_s > self._shortest_s + QUEUE_S
+            self.is_path_longer = False
             self._lowest_s, self._lowest_at = recent_s, now
+            self._stands_since, self._without_repeats = now, None
         elif self.is_empty:
             self.is_standing = False
+        elif self._is_constant(recent_s, now):
+            self.is_path_longer = True
+            self.is_standing, self._shortest_s = False, recent_s
         elif recent_s < self._lowest_s - _FALL_S:
             self._lowest_s, self._lowest_at = recent_s, now
         elif now >= self._lowest_at + STABLE_S:
             self.is_standing, self._shortest_s = False, recent_s
 
+    def _is_constant(self, recent_s: float, now: float) -> bool:
+        """Whether it is, as soon as that can be known; once for each queue."""
+        if self._without_repeats is None:
+            at, rtt_s = self._recent[0]
+            if at - rtt_s >= self._stands_since:
+                self._without_repeats = now, recent_s
+            return False
+        since, first_s = self._without_repeats
+        if now < since + CONSTANT_S:
+            return False
+        self._without_repeats = math.inf, first_s
+        return abs(recent_s - first_s) <= _CONSTANT_WITHIN_S
+
 
 class SustainedLoss:
     """The loss of the last 96 datagrams, in spans of 12, so that a burst or an outage does not count as high loss."""
 
-    def __init__(self) -> None:
+    def __init__(self, sent: int = 0, received: int = 0) -> None:
         self._spans: deque[float] = deque(maxlen=_SPANS)
-        self._sent = self._received = 0
+        self._sent, self._received = sent, received
 
     @property
     def spans(self) -> int:
@@ -113,22 +141,32 @@ class _Trial:
     is_counting: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """The repeats that were allowed, and those that were sent, when a queue began to stand."""
+
+    repeats: int
+    used: int
+
+
 class RepeatLimit:
     """`repeats` is 0 while a queue stands, and rises by one at a time while more are wanted and none stands.
 
     A number that brought the queue, or most of the loss, is tried again after 2 s, and after twice that each time it
-    fails.
+    fails. A path begins with one repeat; it is in use `since` then, `None` for the first report.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, loss: SustainedLoss | None = None, since: float | None = None) -> None:
         self.repeats = FIRST_LIMIT
         self._queue = QueueingDelay()
-        self._loss = SustainedLoss()
+        self._loss = loss or SustainedLoss()
+        self._held: _Held | None = None
+        self._trusts_from = -math.inf
         self._trial: _Trial | None = None
         self._next_trial_at = -math.inf
         self._innocent_loss = 1.0
         self._trial_interval_s = TRIAL_INTERVAL_S
-        self._changed_at: float | None = None
+        self._changed_at = since
         self._too_many = self._failed = MOST_REPEATS + 1
         self._carried = 0
         self._retry_at = -math.inf
@@ -153,10 +191,10 @@ class RepeatLimit:
         used = min(wanted, self.repeats)
         if self._queue.is_standing:
             self._trial = None
-            if used:
-                self._too_many_were(used)
-            self._retry_at = now + self._backoff_s
+            self._held = self._held or _Held(self.repeats, used)  # nothing is repeated while a queue stands
             self._set(0, now)
+        elif self._held is not None:
+            self._go_on_after(self._held, now)
         elif self._trial is not None:
             self._go_on_with(self._trial, sent, received, sent_at, now)
         elif used and self._loss.is_high and self._is_trial_due(now):
@@ -164,6 +202,17 @@ class RepeatLimit:
             self._set(0, now)
         else:
             self._rise(wanted, proven_s, now)
+
+    def _go_on_after(self, held: _Held, now: float) -> None:
+        """Take the repeats for the cause of the queue that is gone, unless the path is longer; once in 10 s."""
+        self._held = None
+        if self._queue.is_path_longer and now >= self._trusts_from:
+            self._trusts_from = now + FORGIVEN_AFTER_S
+            self._set(min(held.repeats, FIRST_LIMIT), now)
+            return
+        if held.used:
+            self._too_many_were(held.used)
+        self._retry_at = now + self._backoff_s
 
     def _rise(self, wanted: int, proven_s: float, now: float) -> None:
         """Allow one more, where those allowed now were sent for `proven_s` without harm."""

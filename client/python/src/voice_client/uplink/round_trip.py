@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import Final
 
@@ -17,6 +18,7 @@ class RoundTrip:
         self._deviation_s = 0.0
         self._sent_at: deque[float] = deque()
         self._oldest = 0
+        self._path_since = -math.inf
 
     @property
     def oldest_unreported_at(self) -> float | None:
@@ -36,13 +38,22 @@ class RoundTrip:
             self._oldest = number
         self._sent_at.append(now)
 
+    def path_changed(self, now: float) -> None:
+        """Measure anew, by what is sent from now on (RFC 9000 section 9.4)."""
+        self._path_since, self._smoothed_s = now, None
+
     def reported(self, newest: int, held_ms: int, now: float) -> float | None:
-        """Of all reported datagrams this is the newest; returns its round trip in s, `None` where it is not new."""
+        """Of all reported datagrams this is the newest; returns its round trip in s.
+
+        `None` where it is not new, or took the path before.
+        """
         if newest < self._oldest or not self._sent_at:
             return None
         for _ in range(newest - self._oldest + 1):
             sent_at = self._sent_at.popleft()
         self._oldest = newest + 1
+        if sent_at < self._path_since:
+            return None
         sample_s = max(now - sent_at - held_ms / 1000, 0.0)
         if self._smoothed_s is None:
             self._smoothed_s, self._deviation_s = sample_s, sample_s / 2

@@ -119,6 +119,11 @@ class UplinkSender:
         sent = self._frames[frame.sequence] = _Unreported(frame, now, self._number, self._number)
         return [self._datagram([*self._repeats(_size(frame), frame.codec, now), sent], now)]
 
+    def path_changed(self, now: float) -> None:
+        """What is sent from now on takes another path, as after a migration (RFC 9000 section 9.4)."""
+        self.round_trip.path_changed(now)
+        self.redundancy.path_changed(now)
+
     def report_received(self, report: UplinkReport, now: float) -> list[Outgoing] | Malformed:
         """Take the worker's report; what it shows to be lost is sent again."""
         if report.newest >= self._number or report.next_sequence > self._next:

@@ -248,6 +248,7 @@ class WebTransportConnection:
         self._changed("migration_started", old=old.local_address, new=new.local_address)
         self._is_path_valid = None
         self._sockets.lead(new)
+        self._handler.path_changed()
         self._local_address = local_address or self._local_address
         self._progress.restart()
         self._transmit()
@@ -278,6 +279,7 @@ class WebTransportConnection:
     def _go_back(self, old: UdpSocket, new: UdpSocket) -> None:
         if old.is_open:
             self._sockets.lead(old)
+            self._handler.path_changed()
             self._sockets.drop(new)
             self._transmit()
 
@@ -299,6 +301,7 @@ class WebTransportConnection:
         self._changed("server_moved", old=format_address(former), new=format_address(address))
         for socket in self._sockets.to(address):
             self._sockets.lead(socket)
+        self._handler.path_changed()
         for socket in self._sockets.to(former):
             # datagrams under way still arrive through the old one
             self._loop.call_later(_OLD_ADDRESS_S, self._sockets.drop, socket)

@@ -24,6 +24,9 @@ class SessionHandler(Protocol[ConnectionT]):
     def datagram_received(self, data: bytes) -> None:
         """The server sent a datagram."""
 
+    def path_changed(self) -> None:
+        """What is sent from now on leaves from, or goes to, another address."""
+
     def session_draining(self) -> None:
         """The server, or a proxy before it, asks to end the session soon (WT_DRAIN_SESSION)."""
 
