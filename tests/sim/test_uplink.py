@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
+
 import pytest
 
 from bench.uplink.conditions import CONDITIONS
 from bench.uplink.simulated import place_call as place_measured_call
 from testbed.calls.network_faults import nothing
-from testbed.calls.simulated_cluster import Plan
+from testbed.calls.simulated_cluster import MOBILE, Plan, SimulatedCluster
 from testbed.simnet.links import Burst, Profile
 from testbed.simulation import seeds, simulate
 from tests.sim.test_calls import KINDS, assert_is_whole, place_call
+from voice_client import VoiceClient
 from voice_gateway.certificates.development import DevelopmentCertificate
 
 pytestmark = pytest.mark.usefixtures("order_agent_models", "both_ways")
@@ -48,3 +52,27 @@ def test_a_hybrid_call_over_64_kbit_s_is_about_as_late_as_one_stream(seed: int) 
     assert hybrid.delivered_percent == stream.delivered_percent == 100
     assert hybrid.late_by(50) < stream.late_by(50) + 60
     assert hybrid.late_by(100) < 500
+
+
+@pytest.mark.parametrize("seed", seeds(2))
+def test_a_caller_who_moves_to_a_longer_path_goes_on_repeating(certificate: DevelopmentCertificate, seed: int) -> None:
+    """The round trip grows from 40 to 140 ms, which is no queue."""
+    allowed: list[int] = []
+
+    async def move(cluster: SimulatedCluster, call: VoiceClient, rng: random.Random) -> None:
+        await asyncio.sleep(3.0)
+        cluster.caller.link.change(Profile(delay_s=0.070, loss=0.02))
+        await cluster.caller.run(call.migrate(MOBILE))
+        for _ in range(20):
+            link = call._call.link
+            assert link is not None
+            assert link.uplink is not None
+            assert link.uplink.sender is not None
+            allowed.append(link.uplink.sender.redundancy.limit.repeats)
+            await asyncio.sleep(0.1)
+
+    plan = Plan(access=Profile(delay_s=0.020, loss=0.02))
+    outcome = simulate(lambda sim: place_call(sim, certificate, plan, move, uplink="hybrid"), seed=seed)[0]
+    assert_is_whole(outcome)
+    assert len(allowed) == 20
+    assert min(allowed) >= 1

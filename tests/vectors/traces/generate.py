@@ -120,7 +120,7 @@ def senders() -> list[Trace]:
         _sender("nothing gets through for 0.7 s", _dark(0.4, 1.1), 80),
         _sender("the deadline mode gives up frames older than 200 ms", _dark(0.3, 1.0), 60, limit_ms=200),
         _sender("the link carries each frame once", _lossy(4, 0.0), 150, bottleneck=NARROW),
-        _sender("the caller moves to a path of 0.2 s more", _longer_from(1.0, 5, 0.1), 120, moved_at_s=1.0),
+        _sender("the caller moves to a path of 0.2 s more", _longer_from(1.0, 6, 0.1), 120, moved_at_s=1.0071),
         _sender("nothing is known of the path for 0.8 s", _dark(0.0, 0.8), 60),
         _sender("large frames use up the token bucket for repairs", _lossy(3, 0.3), 60, byte_count=600),
         rejected,
