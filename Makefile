@@ -127,7 +127,7 @@ bench-moving: setup ## what a change of the caller's address costs, beside a Web
 bench-agents: setup $(AGENTS) ## what calls lose when workers, hosts and vendors are killed, for each way to bring an agent, 40 minutes (QUICK=1: one kill each; RESUME=1: goes on)
 	$(AGENTS_VENV)/bin/python -m bench.agents $(if $(QUICK),--quick) $(if $(RESUME),--resume)
 
-bench-attacks: setup ## what hostile callers cost a worker and the call beside them, ten minutes on two cores (QUICK=1: two minutes)
+bench-attacks: setup ## what hostile callers cost a worker and the call beside them, ten minutes on two cores (QUICK=1: three)
 	$(BIN)/python -m bench.attacks $(if $(QUICK),--quick)
 
 bench-audio: setup ## rate conversion beside soxr, scipy and linear interpolation

@@ -31,6 +31,9 @@ HONEST = {
 }
 """The files of `bench.attacks.callers`: what each key stands for, `null` where it failed."""
 QUICK_S, QUICK_SETTLE_S = 4.0, 3.0
+IN_FLIGHT = 4
+"""Sessions of honest clients that no line counts: a newcomer's and its resume, as the attack begins and as counters are
+read after it."""
 SETTLE_S = 14.0
 """After an attack, before memory is read: a connection that never starts a session is given up after 10 s."""
 
@@ -153,7 +156,7 @@ def _play(name: str, target: Target, folder: Path, seconds: float, settle_s: flo
         lines[-1]["rss_mb"],
         tried,
         done,
-        missed(ATTACKS[name].reaches, before, after, 2 + so_far["newcomers"] + so_far["resumes"]),
+        missed(ATTACKS[name].reaches, before, after, IN_FLIGHT + so_far["newcomers"] + so_far["resumes"]),
     )
     print(*_row(finding), *finding.missed, sep=" | ", flush=True)
     return finding
