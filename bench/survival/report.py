@@ -15,6 +15,7 @@ from matplotlib import pyplot as plt
 
 from bench.figures import RESULTS, percentile, save, table
 from bench.survival.calls import ONE_WAY_S, Outcome
+from voice_gateway.session.stats.uplink_statistics import LARGEST_GAPS
 
 _HEADER = ["event", "calls", "times", "gap median ms", "gap p99 ms", "frames lost", "words lost", "order kept"]
 
@@ -77,6 +78,7 @@ def write(results: Sequence[Result]) -> None:
     """Write `survival.md`, `survival.json` and `survival.png` under bench/results, and print the table."""
     round_trip_ms = 2000 * ONE_WAY_S
     lines = [f"What calls lose, {round_trip_ms:g} ms round trip, 20 ms frames", "", table(_HEADER, _rows(results)), ""]
+    lines += [note for result in results for note in unmeasured(result)]
     lines += [_resumes(result, round_trip_ms) for result in results if result.is_way_open and result.resumes_ms]
     document: dict[str, Any] = {
         "round_trip_ms": round_trip_ms,
@@ -96,6 +98,17 @@ def write(results: Sequence[Result]) -> None:
 
 def _rows(results: Sequence[Result]) -> list[list[object]]:
     return [result.cells() for result in results]
+
+
+def unmeasured(result: Result) -> list[str]:
+    """Say how many calls of a row have no gap in its median and p99, where some have none; a control has few."""
+    missing = len(result.outcomes) - len(result.gaps_ms)
+    if not missing or result.is_control:
+        return []
+    return [
+        f"- {result.name}: {missing} of {len(result.outcomes)} calls have no gap in the table; a worker keeps the "
+        f"{LARGEST_GAPS} longest of a call, and none of these was at the event"
+    ]
 
 
 def _resumes(result: Result, round_trip_ms: float) -> str:
