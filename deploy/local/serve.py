@@ -19,6 +19,7 @@ from rich.console import Console
 from deploy.local.cluster import CERTIFICATES, ROOT, Cluster, ClusterError, ClusterOptions
 from deploy.local.incidents import Incidents
 from voice_gateway.certificates.development import ensure_certificate
+from voice_gateway.cli.programs import shell_command
 from voice_gateway.errors import BindError
 from voice_gateway.worker.listeners import page_files
 
@@ -33,13 +34,14 @@ async def serve(options: ClusterOptions, console: Console) -> None:
         Incidents(cluster, options.demo_port or 0),
         _renewed(CERTIFICATES, console),
     ):
-        ca = cluster.ca_file.relative_to(ROOT)
+        ca, client = cluster.ca_file.relative_to(ROOT), shell_command("voice-client")
         console.print(f"[bold]{cluster.page_url}[/]   {_about_page()}")
         console.print(f"[bold]{cluster.url}[/]   one load balancer, {options.workers} workers; Ctrl-C ends them\n")
         if options.has_signed_tokens:
-            console.print(f"  export VOICE_TOKEN=$(voice-gateway token --subject me --key-file {cluster.access_key})")
-        console.print(f"  voice-client call --microphone --url {cluster.url} --ca {ca}")
-        console.print(f"  voice-client call deploy/local/caller.wav --url {cluster.url} --ca {ca}\n")
+            token = f"{shell_command('voice-gateway')} token --subject me --key-file {cluster.access_key}"
+            console.print(f"  export VOICE_TOKEN=$({token})")
+        console.print(f"  {client} call --microphone --url {cluster.url} --ca {ca}")
+        console.print(f"  {client} call deploy/local/caller.wav --url {cluster.url} --ca {ca}\n")
         console.print(f"load balancer's metrics  http://{cluster.addresses.balancer_metrics}/metrics")
         for admin in cluster.addresses.worker_admin:
             console.print(f"a worker's sessions      http://{admin}/sessions")

@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 
 from voice_gateway.certificates.development import ensure_certificate
+from voice_gateway.cli.programs import shell_command
 from voice_gateway.errors import ConfigurationError
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
@@ -58,7 +59,8 @@ def init(
     ensure_certificate(folder / "certs", now=time.time(), hosts=(), is_forced=False)
     console = Console(markup=False, highlight=False)
     console.print(f"{folder}: {module}.py, test_{module}.py, worker.toml, README.md", soft_wrap=True)
-    console.print(f"cd {folder} && pytest && PYTHONPATH=. voice-gateway serve --config worker.toml", soft_wrap=True)
+    test, gateway = (shell_command(program, folder=folder) for program in ("pytest", "voice-gateway"))
+    console.print(f"cd {folder} && {test} && PYTHONPATH=. {gateway} serve --config worker.toml", soft_wrap=True)
 
 
 def _write(folder: Path, name: str, module: str) -> None:

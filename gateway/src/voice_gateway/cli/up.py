@@ -29,6 +29,7 @@ from voice_gateway.cli.options import (
     Store,
     checked_level,
 )
+from voice_gateway.cli.programs import shell_command
 from voice_gateway.endpoint.tls.identity import TlsIdentity
 from voice_gateway.errors import ConfigurationError
 from voice_gateway.settings.worker_sections import MOST_WORKERS
@@ -147,10 +148,12 @@ def _print_start(supervisor: WorkerSupervisor) -> None:
             about = "speak to it in a browser" if page_files() else "has no page: `make web` builds it, with Node.js"
             console.print(f"{scheme}://{facts['page']}/   {about}")
         console.print(f"{url}{VOICE_PATH}   {supervisor.plan.workers} workers, agent {settings.agent.name}")
-        console.print(f"  voice-client call --microphone --url {url}{VOICE_PATH}{ca}")
+        console.print(f"  {shell_command('voice-client')} call --microphone --url {url}{VOICE_PATH}{ca}")
         if facts["admin"] is not None:
             is_tls = settings.admin is not None and settings.admin.tls
-            console.print(f"  voice-gateway sessions --admin {'https' if is_tls else 'http'}://{facts['admin']}")
+            console.print(
+                f"  {shell_command('voice-gateway')} sessions --admin {'https' if is_tls else 'http'}://{facts['admin']}"
+            )
         if is_development:
             digest = TlsIdentity.load(files.certificate, files.key, now=time.time()).fingerprint_sha256
             console.print(f"development certificate, SHA-256 {base64.b64encode(digest).decode()} (base64)")
