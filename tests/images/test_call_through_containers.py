@@ -17,7 +17,8 @@ from tests.deployment.chart import CHART
 from tests.deployment.tools import module, tool
 from tests.images.conftest import ADDRESSES, NAME, USER, VIP, Pods
 
-pytestmark = pytest.mark.timeout(900)
+# of a test alone: what the images are built by has a time limit of its own (`testbed.containers.engine`)
+pytestmark = pytest.mark.timeout(900, func_only=True)
 URL = f"https://{VIP}:4433/v1/voice"
 
 
