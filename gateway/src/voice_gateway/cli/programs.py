@@ -19,5 +19,5 @@ def shell_command(program: str, *, folder: Path = Path()) -> str:
     found = shutil.which(program)
     if not installed.exists() or (found is not None and Path(found).absolute() == installed):
         return program
-    is_below = installed.is_relative_to(Path.cwd())
-    return shlex.quote(os.path.relpath(installed, folder) if is_below else str(installed))
+    is_near = all(each.is_relative_to(Path.cwd()) for each in (installed, folder.absolute()))
+    return shlex.quote(os.path.relpath(installed, folder) if is_near else str(installed))

@@ -57,5 +57,9 @@ def test_an_environment_elsewhere_is_named_in_full_and_quoted(
     assert shell_command("voice-client") == f"'{elsewhere}/voice-client'"
 
 
+def test_from_a_folder_elsewhere_a_program_is_named_in_full(environment: Path, tmp_path: Path) -> None:
+    assert shell_command("voice-client", folder=tmp_path.parent / "shop") == f"{environment}/voice-client"
+
+
 def test_a_program_that_is_not_installed_here_keeps_its_name(environment: Path) -> None:
     assert shell_command("pytest") == "pytest"
