@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from aioquic.quic.connection import QuicConnectionError
 from aioquic.quic.packet import QuicErrorCode
 from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.tls import Epoch
 
+from voicelink.quic.handshake.own_parameters import MAX_UDP_PAYLOAD_BYTES
 from voicelink.quic.limits.recovery import BoundedRecovery
 from voicelink.quic.limits.workload import Workload
 from voicelink.quic.parts.minimum_window import MinimumWindow
 from voicelink.quic.parts.paths import Paths
-
-MOST_RANGES: Final = 1500
-"""As many as a datagram can name, and more than that counts as no more work."""
 
 
 class ReceivedAcks:
@@ -35,7 +31,7 @@ class ReceivedAcks:
             raise QuicConnectionError(
                 QuicErrorCode.PROTOCOL_VIOLATION, frame_type, f"packet {largest} was acknowledged, but never sent"
             )
-        self._workload.units += min(more_ranges, MOST_RANGES)
+        self._workload.units += min(more_ranges, MAX_UDP_PAYLOAD_BYTES)  # more than a datagram can name are none
 
     def follow(self, former_largest: int, space: QuicPacketSpace, now: float) -> None:
         """Loss recovery took a frame while `former_largest` was the newest packet that was acknowledged."""
