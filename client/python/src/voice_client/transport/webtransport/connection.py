@@ -421,7 +421,10 @@ class WebTransportConnection:
             return
         alert = error_code - QuicErrorCode.CRYPTO_ERROR
         if alert in _CERTIFICATE_ALERTS:
-            self._fail(CertificateRefused(f"the certificate of {self._target.shown} is not trusted: {reason}"))
+            remedy = "an authority that is not public is named by --ca, in the SDK by ca_file"
+            self._fail(
+                CertificateRefused(f"the certificate of {self._target.shown} is not trusted: {reason}; {remedy}")
+            )
         elif error_code == QuicErrorCode.CONNECTION_REFUSED:
             self._fail(SessionRefused("the server takes no more calls now", 503))
         else:
