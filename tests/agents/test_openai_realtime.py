@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import os
 from base64 import b64encode
 from collections.abc import Iterator
@@ -208,6 +209,10 @@ async def test_an_answer_cut_by_a_lost_session_leaves_what_was_played() -> None:
         assert history == [words]
 
 
+def has_result(record: Record) -> bool:
+    return any(each["is_done"] for each in record.private.get("tools", {}).values())
+
+
 @pytest.mark.parametrize("place", ["before the answer", "after the effect"])
 async def test_another_worker_answers_the_pending_turn_and_no_tool_acts_twice(place: str) -> None:
     """The first worker dies without a word; the second one has what was saved."""
@@ -219,13 +224,10 @@ async def test_another_worker_answers_the_pending_turn_and_no_tool_acts_twice(pl
             await first.speak("slt_order")
             await first.until(lambda: bool(shop.ordered))
             if place == "after the effect":
-                saved = first.record  # the intent, but no result
+                saved = copy.deepcopy(first.record)  # the intent, but no result
             else:
                 shop.gate.set()
-                await first.until(lambda: any(each["is_done"] for each in first.record.private["tools"].values()))
-                saved = first.record
-            private = dict(saved.private)
-        saved.private = private
+                saved = await first.record_when(has_result)
         shop.gate.set()
         async with Line(bridge(server.url, tools=["tests.agents.support.shop:add_item_slowly"]), saved) as second:
             second.resume()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -63,6 +64,7 @@ class Line:
         self.events: list[AgentEvent] = []
         self.open_replies: list[str] = []
         self._conversation: Conversation | None = None
+        self._deaths: list[tuple[Callable[[Record], bool], asyncio.Future[Record]]] = []
 
     @property
     def conversation(self) -> Conversation:
@@ -105,6 +107,18 @@ class Line:
                 self.conversation.playback_finished(PlaybackFinished(self.open_replies.pop(0), 0))
             case UserStartedSpeaking() | StopReply() if self.open_replies:
                 self.cut(0)
+        for is_so, left in self._deaths:
+            if not left.done() and is_so(record):
+                left.set_result(copy.deepcopy(record))
+
+    async def record_when(self, is_so: Callable[[Record], bool], timeout_s: float = 10.0) -> Record:
+        """Return a copy of the record as of the first event after which the condition holds.
+
+        It is what is left where the worker dies there, though the agent has gone on before the caller looks.
+        """
+        left: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
+        self._deaths.append((is_so, left))
+        return await asyncio.wait_for(left, timeout_s)
 
     def cut(self, played_ms: int, said: str = "") -> None:
         """The caller was played so much of the reply, and interrupts."""
