@@ -279,7 +279,7 @@ MANY_METHODS = {
     "voice_gateway.Fleet": (15, "each event of a worker's life, and what the supervisor shows of all"),
     "voice_gateway.Session": (17, "every input of the sans-IO session"),
     "voice_gateway.WebTransport": (13, "the transport interface, and each event of the connection"),
-    "voice_client.WebTransportConnection": (18, "the transport interface, and migration"),
+    "voice_client.WebTransportConnection": (19, "the transport interface, and migration"),
     "voicelink.Connection": (46, "the public face of the QUIC parts, which it calls by name"),
     "voicelink.WebTransportLayer": (14, "streams and their sinks, datagrams, drain and close of WebTransport sessions"),
     "quiclb.Family": (13, "the address layout of one IP family, for numpy"),

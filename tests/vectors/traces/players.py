@@ -145,6 +145,8 @@ def _plain(record: dict[str, Any]) -> dict[str, Any]:
 class _Connection:
     """Has owed an answer since the last step that says so."""
 
+    probe_timeout_s = 0.1
+
     def __init__(self) -> None:
         self.silent_since: float | None = None
 

@@ -309,6 +309,17 @@ describe("a call whose connection is silent", () => {
     expect(testbed.link.frames).toEqual([0]);
   });
 
+  it("is given the time that its opening took, before the first round trip is known", async () => {
+    testbed.isAnswering = false;
+    testbed.call.dropConnection(performance.now());
+    await testbed.pass(1_200);
+    testbed.link.ready();
+    await testbed.pass(1_800);
+    expect(testbed.links.length).toBe(2);
+    await testbed.pass(300);
+    expect(testbed.links.length).toBe(3);
+  });
+
   it("doubts it sooner when the system says that the network changed", async () => {
     await testbed.pass(500);
     testbed.isAnswering = false;

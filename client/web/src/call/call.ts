@@ -50,6 +50,7 @@ export class Call implements LinkHandler {
   #isLive = false;
   #hasBegun = false;
   #framesSent = 0;
+  #openedAt = 0;
   #isTransferred = false;
   #token: string | null = null;
   #settled: Settlement | undefined;
@@ -92,6 +93,10 @@ export class Call implements LinkHandler {
 
   get rttMs(): number | null {
     return this.heartbeat.rttMs;
+  }
+
+  get answerMs(): number {
+    return this.heartbeat.answerMs;
   }
 
   get worker(): string | null {
@@ -306,6 +311,7 @@ export class Call implements LinkHandler {
     const now = performance.now();
     const former = this.#link ?? this.#former;
     this.#link = link;
+    this.#openedAt = now;
     this.#former = null;
     const { accept, agent } = this.settings;
     const uplink = link.hasDatagrams ? this.settings.uplink : "reliable";
@@ -363,7 +369,7 @@ export class Call implements LinkHandler {
       this.emit({ type: "connected", session: ready.session, worker: ready.worker, transport: link.kind });
     }
     messages.forEach((message) => this.#send(message));
-    this.heartbeat.restart(now);
+    this.heartbeat.restart(now, now - this.#openedAt);
     if (this.hasSaidBye) {
       this.#send({ type: "bye", frames: this.uplink.sent });
     }

@@ -6,6 +6,8 @@ const SUSPENDED_MS = 400;
 
 export class Heartbeat {
   rttMs: number | null = null;
+  /** How long an answer takes on this connection: its newest round trip, or before the first one its opening. */
+  answerMs = 0;
   readonly #sentAt = new Map<number, number>();
   readonly #measuring = new Map<number, (rttMs: number) => void>();
   #nextId = 0;
@@ -21,8 +23,9 @@ export class Heartbeat {
     return this.#sentAt.values().next().value;
   }
 
-  /** A new connection: what was under way may be lost, and what is being measured is asked again. */
-  restart(now: number): void {
+  /** A new connection, opened within `openingMs`: what was under way may be lost; what is measured is asked again. */
+  restart(now: number, openingMs: number): void {
+    this.answerMs = openingMs;
     this.#sentAt.clear();
     for (const id of this.#measuring.keys()) {
       this.#sentAt.set(id, now);
@@ -55,7 +58,7 @@ export class Heartbeat {
         this.#sentAt.delete(earlier);
       }
     }
-    this.rttMs = now - sentAt;
+    this.rttMs = this.answerMs = now - sentAt;
     this.#measuring.get(id)?.(this.rttMs);
     this.#measuring.delete(id);
     return true;

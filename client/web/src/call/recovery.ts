@@ -4,7 +4,7 @@ import type { Interrupted, Resumed, TransportKind } from "../events.js";
 import { Backoff, isTransient } from "../transport/redial.js";
 import { CloseCode } from "../wire/codepoints.js";
 
-/** After this and a round trip in which a ping waits and the server sends nothing, a connection counts as lost. */
+/** After this and the time that an answer takes, in which a ping waits and nothing comes, a connection counts as lost. */
 const DEAD_AFTER_MS = 750;
 /** The longest wait for an answer on a connection that answers. */
 const ALIVE_MS = 100;
@@ -19,7 +19,8 @@ const MAX_UNKNOWN_SESSIONS = 6;
 export interface Recovering {
   readonly canResume: boolean;
   readonly beganAt: number;
-  readonly rttMs: number | null;
+  /** How long an answer takes on the present connection. */
+  readonly answerMs: number;
   readonly worker: string | null;
   readonly transport: TransportKind | null;
   /** Make one connection that carries the call; resolves once it does, rejects where it does not. */
@@ -48,8 +49,8 @@ export class Recovery {
 
   /** `stalledMs` is how long the live connection has owed an answer. */
   tick(now: number, stalledMs: number): void {
-    const rttMs = this.call.rttMs ?? 0;
-    const limitMs = now < this.#suspectUntil ? SUSPECT_AFTER_MS + 2 * rttMs : DEAD_AFTER_MS + rttMs;
+    const { answerMs } = this.call;
+    const limitMs = now < this.#suspectUntil ? SUSPECT_AFTER_MS + 2 * answerMs : DEAD_AFTER_MS + answerMs;
     if (!this.#isInterrupted && stalledMs > limitMs && this.call.canResume) {
       this.interrupted(now - stalledMs, `the server has not answered for ${(stalledMs / 1000).toFixed(1)} s`);
       this.redial();

@@ -146,7 +146,7 @@ export async function playRecovery({ settings, steps }: Trace): Promise<unknown[
       return !isOver;
     },
     beganAt,
-    rttMs: settings["rtt_ms"] as number,
+    answerMs: settings["rtt_ms"] as number,
     worker: "worker-2",
     transport: "webtransport",
     reconnect: async () => {

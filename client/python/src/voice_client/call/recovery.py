@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 _WATCH_S = 0.05
 _DEAD_AFTER_S = 0.75
-"""So long without an acknowledgement, a connection counts as lost; a browser, which sees pings, adds a round trip."""
+"""So long without an acknowledgement, a connection counts as lost, unless its probe timeout is longer."""
 _ALIVE_S = 0.1
 """The longest wait for an acknowledgement on a connection that answers."""
 _MAX_UNKNOWN_SESSIONS = 6
@@ -52,8 +52,9 @@ class Recovering(LinkHandler, Protocol):
 class Recovery:
     """Of one call; `resumes` are the times when it went on over a new connection.
 
-    A connection counts as lost when what was sent on it waits for an acknowledgement for 0.75 s. It is probed and read
-    until its replacement is connected: if it answers before, the call stays where it is.
+    A connection counts as lost when what was sent on it waits for an acknowledgement for 0.75 s, or for the probe
+    timeout on a path whose round trip is longer than that. It is probed and read until its replacement is connected: if
+    it answers before, the call stays where it is.
     """
 
     def __init__(
@@ -81,12 +82,13 @@ class Recovery:
     def watch(self) -> None:
         """Look from now on whether what is sent arrives."""
         self._watcher = self._loop.call_later(_WATCH_S, self.watch)
-        stalled_s = self._stalled_s(self._call.link)
-        if stalled_s is None or not self._call.can_resume:
+        link = self._call.link
+        if link is None or link.connection is None or not self._call.can_resume:
             return
+        stalled_s = link.connection.stalled_s
         if not self._is_interrupted:
-            if stalled_s > _DEAD_AFTER_S:
-                self.interrupted(self._call.link, f"the server has not answered for {stalled_s:.1f} s")
+            if stalled_s > max(_DEAD_AFTER_S, link.connection.probe_timeout_s):
+                self.interrupted(link, f"the server has not answered for {stalled_s:.1f} s")
                 self.redial()
         elif stalled_s < _ALIVE_S:
             self.resumed("", has_reconnected=False)

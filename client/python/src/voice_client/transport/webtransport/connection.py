@@ -139,6 +139,11 @@ class WebTransportConnection:
         """How long something sent has waited without any acknowledgement; 0 while the connection moves."""
         return 0.0 if self._is_migrating else self._progress.stalled_s(self._loop.time())
 
+    @property
+    def probe_timeout_s(self) -> float:
+        """How long an acknowledgement may take on this path, by its round trips (RFC 9002 section 6.2.1)."""
+        return self._quic.probe_timeout_s
+
     async def open(self, local_address: str | None) -> None:
         """Connect, prove the server's identity, and wait until it accepts the session."""
         self._local_address = local_address
