@@ -157,7 +157,7 @@ class _Connection:
     def probe(self) -> None: ...
 
 
-class _Call:
+class SimulatedCall:
     """What `Recovery` needs of a call; `output` takes `[at_ms, what, ...]`."""
 
     def __init__(self, trace: Trace) -> None:
@@ -233,7 +233,7 @@ def play_recovery(trace: Trace) -> list[Any]:
 
 async def _recover(trace: Trace) -> list[Any]:
     loop = asyncio.get_running_loop()
-    call = _Call(trace)
+    call = SimulatedCall(trace)
     call.recovery.watch()
     began_at = loop.time()
     for at_ms, what in [*trace["steps"], [trace["settings"]["end_ms"], "end"]]:

@@ -21,6 +21,8 @@ _DEAD_AFTER_S = 0.75
 """So long without an acknowledgement, a connection counts as lost, unless its probe timeout is longer."""
 _ALIVE_S = 0.1
 """The longest wait for an acknowledgement on a connection that answers."""
+_HELD_UP_S = 0.4
+"""A look that comes so late says nothing of the connection: this process read nothing meanwhile."""
 _MAX_UNKNOWN_SESSIONS = 6
 """So many workers may not know the session: without a shared store only one does, and each port leads to any."""
 
@@ -78,12 +80,15 @@ class Recovery:
         self._progressed_at = 0.0
         self._give_up: asyncio.TimerHandle | None = None
         self._watcher: asyncio.TimerHandle | None = None
+        self._looked_at = self._loop.time()
 
     def watch(self) -> None:
         """Look from now on whether what is sent arrives."""
         self._watcher = self._loop.call_later(_WATCH_S, self.watch)
+        now = self._loop.time()
+        was_held_up, self._looked_at = now - self._looked_at > _HELD_UP_S, now
         link = self._call.link
-        if link is None or link.connection is None or not self._call.can_resume:
+        if was_held_up or link is None or link.connection is None or not self._call.can_resume:
             return
         stalled_s = link.connection.stalled_s
         if not self._is_interrupted:
