@@ -23,7 +23,7 @@ PAGE := gateway/src/voice_gateway/web/static/page.js
 # Only what a lock has the hash of. Wheels alone: a source distribution fetches what builds it without one.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r
 
-.PHONY: agents browsers docs frameworks help setup lock test lint types prepared unit tools web web-test wheels demo demo-phone serve bench bench-agents bench-answering bench-attacks bench-audio bench-calls bench-capacity bench-gaps bench-lb bench-lb-faults bench-hosts bench-moving bench-recording bench-report bench-rollout bench-routing bench-setup bench-soak bench-survival bench-up bench-uplink bench-words interop fuzz test-images test-kubernetes clean bench-scale bench-pipelines bench-turns bench-league
+.PHONY: agents browsers docs frameworks help setup lock test lint types prepared unit tools web web-test wheels demo demo-phone serve bench bench-agents bench-answering bench-attacks bench-audio bench-calls bench-capacity bench-gaps bench-lb bench-lb-faults bench-hosts bench-moving bench-recording bench-report bench-rollout bench-routing bench-setup bench-soak bench-survival bench-up bench-uplink bench-words interop fuzz search test-images test-kubernetes clean bench-scale bench-pipelines bench-turns bench-league
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -275,6 +275,9 @@ fuzz: $(READY) ## untrusted datagrams through both datapaths, coverage-guided (S
 	@left=$(or $(SECONDS),60); while [ $$left -gt 0 ]; do \
 	  round=$$((left < $(FUZZ_ROUND_S) ? left : $(FUZZ_ROUND_S))); left=$$((left - round)); \
 	  $(BIN)/python -m tests.fuzz.fuzz_forwarding .fuzz tests/fuzz/corpus -max_len=512 -max_total_time=$$round || exit 1; done
+
+search: $(READY) ## the property tests on new examples, where `make test` takes the same in each run
+	$(BIN)/pytest --numprocesses auto --hypothesis-profile searching -m hypothesis tests/unit tests/property
 
 clean: ## remove what make made
 	rm -rf $(VENV) $(AGENTS_VENV) .containers certs/dev build dist $(WEB)/dist $(WEB)/node_modules gateway/src/voice_gateway/web/static .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz
