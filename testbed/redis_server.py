@@ -58,7 +58,7 @@ class RedisServer:
 
 def ask(port: int, *command: str) -> str:
     """Send a command to the server at this port and return the answer, empty where there is none."""
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0) as connection:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), READY_TIMEOUT_S) as connection:
         connection.sendall((" ".join(command) + "\r\n").encode())
         return connection.recv(65_536).decode().strip().lstrip("+:")
     return ""

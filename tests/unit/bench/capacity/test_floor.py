@@ -74,11 +74,11 @@ def test_the_server_echoes_what_comes_to_whom_it_came_from_and_answers_no_acknow
 
 
 def test_waits_of_all_threads_of_a_process_are_counted() -> None:
-    """A sleep gives up the core for certain; both threads are there until the process has been asked."""
+    """A sleep gives up the core unless its time is over before it begins; both threads last until they are counted."""
     program = (
         "import sys, threading, time\n"
         "def wait():\n"
-        "    [time.sleep(0.001) for _ in range(20)]\n"
+        "    [time.sleep(0.001) for _ in range(30)]\n"
         "    done.wait()\n"
         "    print('waited', flush=True)\n"
         "    sys.stdin.read()\n"

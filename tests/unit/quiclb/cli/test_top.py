@@ -11,6 +11,7 @@ from quiclb import ScrapeError
 from quiclb.cli.scrape import Sample, metrics_url
 from quiclb.cli.top import Report, report, watch
 from quiclb.daemon.metrics import MetricsServer
+from testbed.waiting import until
 
 
 def text(packets: int, drops: int = 0, fail_open: int = 0) -> str:
@@ -139,16 +140,15 @@ async def test_a_report_takes_two_looks(endpoint):
 async def test_watching_outlives_the_load_balancer(endpoint):
     url, server = endpoint
     written = io.StringIO()
-    console = Console(file=written, force_terminal=False, width=120)
+    console = Console(file=written, force_terminal=True, width=120)
     task = asyncio.create_task(watch(url, 0.02, console))
-    await asyncio.sleep(0.1)
+    await until(lambda: "backends active" in written.getvalue(), "the first report")
     await server.stop()
-    await asyncio.sleep(0.1)
+    await until(lambda: "no metrics at" in written.getvalue(), "that the load balancer is gone")
     assert not task.done()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert "no metrics at" in written.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ MUCH = 20_000_000
 class Server:
     """Answers each line with itself; a connection that says `stay` is established."""
 
-    def __init__(self, limits: ConnectionLimits, timeout_s: float = 5.0) -> None:
+    def __init__(self, limits: ConnectionLimits, timeout_s: float = 60.0) -> None:
         self.counters = ListenerCounters()
         self.defects: list[Exception] = []
         self.listener = TcpListener(
@@ -53,7 +53,7 @@ class Server:
             writer.close()
 
 
-async def started(limits: ConnectionLimits, timeout_s: float = 5.0) -> Server:
+async def started(limits: ConnectionLimits, timeout_s: float = 60.0) -> Server:
     server = Server(limits, timeout_s)
     server.address = await server.listener.start(("127.0.0.1", 0))
     return server

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from testbed.waiting import until
 from tests.unit.voice_eval.drivers.test_messages import dialling
 from voice_eval.drivers.base import Endpoint
 from voice_eval.drivers.held_connection import HeldConnection
@@ -44,7 +45,7 @@ def test_what_ends_a_call_before_its_first_connection_is_raised_and_later_is_its
         assert (line.fault, held.is_open) == (None, False)
         line, held = held_line()
         await held.open(dial(held, 2))
-        await asyncio.sleep(0.01)
+        await until(lambda: line.fault is not None, "the end of the dialling")
         assert (line.fault, held.count) == (said, 2)
         assert [(mark.kind, mark.text) for mark in line.record.marks] == [("reconnected", "room 2")]
 

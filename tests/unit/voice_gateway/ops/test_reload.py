@@ -20,7 +20,7 @@ def settings(name: str = "first") -> GatewaySettings:
 
 
 class Part:
-    """Takes what its file holds, unless that is `bad`."""
+    """Takes what its file holds, unless that is `wrong`."""
 
     def __init__(self, name: str, file: Path) -> None:
         self.name = name
@@ -32,7 +32,7 @@ class Part:
 
     def reload(self, settings: GatewaySettings) -> None:
         text = self.file.read_text()
-        if text == "bad":
+        if text == "wrong":
             raise ConfigurationError(f"{self.file}: bad")
         self.taken.append((settings.worker.name, text))
 
@@ -92,7 +92,7 @@ def test_what_is_bad_is_said_once_and_counted_and_the_next_is_read(part: Part) -
     with capture_logs() as logs:
         watch(
             reloader,
-            (0.5, lambda: part.file.write_text("bad")),
+            (0.5, lambda: part.file.write_text("wrong")),
             (9.5, lambda: part.file.write_text("good")),
             (15, nothing),
         )

@@ -241,7 +241,7 @@ class TestStop:
         assert transport.of(Drain) == [Drain(deadline_s=20.0)]
         assert bench.manager.accept(REQUEST, FakeTransport()).status == 503
         live.message_received(Bye(frames=0))
-        assert await bench.manager.wait_empty(1.0)
+        assert await bench.manager.wait_empty(10.0)
 
     async def test_wait_empty_gives_up(self, bench):
         bench.call()
@@ -353,7 +353,7 @@ async def test_a_caller_that_never_starts_is_sent_away():
     bench = Bench(limits=SessionLimits(start_timeout_s=0.0))
     transport = FakeTransport()
     bench.manager.accept(REQUEST, transport)
-    assert await bench.manager.wait_empty(1.0)
+    assert await bench.manager.wait_empty(10.0)
     assert transport.of(Error)[0].code == CloseCode.IDLE
 
 

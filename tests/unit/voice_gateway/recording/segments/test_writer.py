@@ -52,7 +52,8 @@ async def test_what_was_appended_is_in_the_files_once_flushed(tmp_path: Path, wr
     assert _modes(tmp_path) == {0o600}
 
 
-async def test_a_full_disk_leaves_a_hole_and_no_half_block(tmp_path: Path) -> None:
+async def test_a_full_disk_leaves_a_hole_and_no_half_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("voice_gateway.recording.segments.writer.TICK_S", 60.0)  # both records are in one block
     is_full = True
 
     def write(fd: int, data: bytes) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -10,6 +9,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from testbed.waiting import until
 from tests.unit.voice_gateway.session.fakes import REQUEST, FakeAgent, FakeTransport, run_ready
 from voice_gateway.agent.base import UserAudio
 from voice_gateway.session.core.session_limits import SessionLimits
@@ -122,16 +122,16 @@ class TestFirstMessage:
     async def test_must_come_in_time(self):
         worker = Worker(SessionLimits(start_timeout_s=0.01))
         _, transport = worker.connect(FakeTransport())
-        await asyncio.sleep(0.03)
+        await until(lambda: transport.closed, "that the connection is closed")
         assert closing(transport) is CloseCode.IDLE
-        assert await worker.manager.wait_empty(1.0)
+        assert await worker.manager.wait_empty(10.0)
 
     @pytest.mark.parametrize("end", ["lost", "left"])
     async def test_may_never_come(self, worker, end):
         connection, transport = worker.connect(FakeTransport())
         getattr(connection, end)("gone")
         assert transport.closed == []
-        assert await worker.manager.wait_empty(1.0)
+        assert await worker.manager.wait_empty(10.0)
 
     async def test_is_refused_once_the_worker_goes_away(self, worker):
         _, transport = worker.connect(FakeTransport())

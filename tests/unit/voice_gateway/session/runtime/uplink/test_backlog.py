@@ -205,6 +205,7 @@ async def test_what_waits_is_forgotten_with_its_session(worker: Worker) -> None:
     assert not worker.manager._services.uplinks._waiting
 
 
+@pytest.mark.usefixtures("standing_clock")
 async def test_more_media_time_than_passes_ends_the_session(worker: Worker) -> None:
     """A gap of 2 s in each frame's timestamp is 2 s of audio: 120 s may come at once."""
     connection, transport, conversation = worker.call()
