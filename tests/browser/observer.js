@@ -1,8 +1,9 @@
-// Runs in the page before its own scripts: keeps the events, their times, and the audio played.
+// Runs in the page before its own scripts: keeps the events, their times, the notices, and the audio played.
 (() => {
   const observed = {
     isRecording: RECORDER !== "",
     events: [],
+    notices: [],
     microphoneAt: null,
     ended: null,
     flushes: [],
@@ -28,6 +29,13 @@
       };
     }
   });
+
+  // the page takes a notice away after some seconds
+  new MutationObserver((changes) => {
+    for (const node of changes.flatMap(({ addedNodes }) => [...addedNodes])) {
+      if (node instanceof Element && node.classList.contains("notice")) observed.notices.push(node.textContent);
+    }
+  }).observe(document, { childList: true, subtree: true });
 
   const getUserMedia = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
   navigator.mediaDevices.getUserMedia = async (constraints) => {

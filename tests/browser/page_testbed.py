@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -38,6 +39,12 @@ class PageTestbed:
         """What the worker that has or had the session last says of it."""
         found = [each for each in await self.cluster.sessions() if each["id"] == session]
         return max(found, key=lambda each: (each["close_code"] is None, each["revision"]))
+
+    async def migrated(self, session: str, count: int) -> None:
+        """Wait until the worker has seen the session come from so many other addresses."""
+        async with asyncio.timeout(20):
+            while len((await self.session(session))["migrations"]) < count:  # noqa: ASYNC110 - of another process
+                await asyncio.sleep(0.02)
 
     async def worker_index(self, name: str) -> int:
         return int(name.rpartition("-")[2]) - 1

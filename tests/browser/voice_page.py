@@ -62,6 +62,13 @@ class VoicePage:
         except TimeoutError:
             pytest.fail(f"no event {kind}; the line: {await self.page.locator('#history').inner_text()}")
 
+    async def noticed(self, pattern: str) -> None:
+        """Wait until a notice has been shown that matches the regular expression, which JavaScript has to know."""
+        try:
+            await self.until(f"observed.notices.some((notice) => new RegExp({json.dumps(pattern)}).test(notice))")
+        except TimeoutError:
+            pytest.fail(f"no notice {pattern!r}; there were: {await self.ask('observed.notices')}")
+
     async def at_speech(self, seconds: float) -> None:
         """Wait until the microphone has played so much of its recording."""
         await self.until(

@@ -70,6 +70,7 @@ async def test_a_spoken_order_survives_a_kill_within_its_turn(installed: Path, t
             async with worker(tmp_path, installed, "worker-2", facts["direct"]) as second:
                 await started(second)
                 await until(lambda: len(calls.read_text().splitlines()) == 2)
+                await until(lambda: len(call.transcript) == 3, "the answer")
                 await call.speak(recording("slt_total") + PAUSE)
                 await call.finish()
         lines = [(line.role, line.text) for line in call.transcript]

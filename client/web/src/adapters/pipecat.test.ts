@@ -3,6 +3,9 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { InvalidSetting, VoiceClient } from "../index.js";
 import { QuicTransport } from "./pipecat.js";
 
+/** How long a machine with other work may take for what comes at once. */
+const LONG_MS = 20_000;
+
 function initialised() {
   const states: string[] = [];
   const messages: { type: string; data: unknown }[] = [];
@@ -95,12 +98,12 @@ describe("the transport of Pipecat's client", () => {
     client.registerFunctionCallHandler("show", ({ arguments: given }) => Promise.resolve({ shown: given["item"] }));
     await client.initDevices();
     const ready = client.connect({ url: "https://a/v1/voice" });
-    await vi.waitFor(() => expect(sent().at(-1)?.type).toBe("client-ready"));
+    await vi.waitFor(() => expect(sent().at(-1)?.type).toBe("client-ready"), LONG_MS);
     happen({ type: "message", data: rtvi("bot-ready", { version: "2.2.0" }) });
     await ready;
     const call = { function_name: "show", tool_call_id: "7", arguments: { item: "taro" } };
     happen({ type: "message", data: rtvi("llm-function-call-in-progress", call) });
-    await vi.waitFor(() => expect(sent().at(-1)?.type).toBe("llm-function-call-result"));
+    await vi.waitFor(() => expect(sent().at(-1)?.type).toBe("llm-function-call-result"), LONG_MS);
     expect(sent().at(-1)?.data).toMatchObject({ tool_call_id: "7", result: { shown: "taro" } });
   });
 
