@@ -88,7 +88,7 @@ print(*sorted(missing))
 """
 
 pytestmark = [
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(1_200),
     pytest.mark.skipif(
         shutil.which("npm") is None and os.environ.get("STRICT") != "1",
         reason="the page in the gateway's wheel needs npm",
@@ -109,7 +109,7 @@ class Installed:
         empty = self.folder / "empty"
         empty.mkdir(exist_ok=True)
         command = [str(self.folder / "bin" / program), *arguments]
-        return subprocess.run(command, cwd=empty, env=environment, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, cwd=empty, env=environment, capture_output=True, text=True, timeout=240)
 
     @property
     def site_packages(self) -> Path:
@@ -133,7 +133,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     # the virtual environment that this runs in is not made anew, also where files were edited since
     command = ["make", "--silent", "--assume-old=.venv/.ready", "wheels", f"DIST={folder}"]
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=240)
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=600)
     return {canonicalize_name(found.name.split("-")[0]): found for found in folder.glob("*.whl")}
 
 
@@ -163,7 +163,7 @@ def installed(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory)
         options = ["--disable-pip-version-check", "--only-binary", ":all:", "--no-compile"]
         own = [str(wheels[each]) for each in sorted(own_requirements(wheels, name) - {name})]
         own.append(f"{wheels[name]}[{extra}" if extra else str(wheels[name]))
-        subprocess.run([*pip, "install", *options, "--constraint", str(constraints), *own], check=True, timeout=240)
+        subprocess.run([*pip, "install", *options, "--constraint", str(constraints), *own], check=True, timeout=600)
         return Installed(environment, wheels[name])
 
     with ThreadPoolExecutor(2) as pool:

@@ -15,7 +15,9 @@ def install_and_check(name: str, folder: Path) -> str:
     site = folder / "site"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run(
-        [*pip, "--no-deps", "--no-build-isolation", "--no-index", "--target", site, HERE / name], check=True, timeout=60
+        [*pip, "--no-deps", "--no-build-isolation", "--no-index", "--target", site, HERE / name],
+        check=True,
+        timeout=180,
     )
     checks = folder / f"test_{name}.py"
     checks.write_text((HERE / name / f"check_{name}.py").read_text())
@@ -25,7 +27,7 @@ def install_and_check(name: str, folder: Path) -> str:
         env={**os.environ, "PYTHONPATH": str(site)},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=300,
         check=False,
     )
     assert found.returncode == 0, found.stdout + found.stderr

@@ -219,7 +219,7 @@ class VendorContract:
                 answer = self.played(message)
                 if answer is not None:
                     line.call.text_received(answer)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 while not any(each.is_complete for each in line.of(Played)):  # noqa: ASYNC110
                     await asyncio.sleep(0.005)
             assert line.of(Played)[-1] == Played(utterance_id=1, position_ms=60, is_complete=True)

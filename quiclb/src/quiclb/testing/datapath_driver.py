@@ -12,7 +12,7 @@ from quiclb.datapath.base import Datapath
 from quiclb.datapath.memory import MemoryDatapath
 from quiclb.net.address import Address
 
-TIMEOUT_S: Final = 5.0
+TIMEOUT_S: Final = 20.0
 """How long a datagram that must arrive may take."""
 QUIET_S: Final = 0.05
 """How long the suite waits for a datagram that must not arrive."""
