@@ -25,7 +25,12 @@ KEY: Final = bytes.fromhex("8f95f09245765f80256934e50c66207f")
 CONFIG: Final = QuicLbConfig(0, 4, 12, KEY)
 DATAGRAM_BYTES: Final = 200
 QUIET_S: Final = 1.0
-"""No arrival for so long ends a run."""
+"""No arrival for so long ends a run in which every datagram was answered."""
+LOST_S: Final = 5.0
+"""After so long without an arrival what is missing is lost: a busy machine may stop a process for seconds."""
+_LOOK_S: Final = 0.02
+_LARGEST_BURST: Final = 256
+"""A sender that was stopped itself sends no more than that at once: what a socket cannot hold would be lost."""
 
 _TAG: Final = struct.Struct("!4sHHI")
 _MARK: Final = b"\xf0ult"
@@ -171,17 +176,21 @@ class Clients:
         """
         self._vips.update(vips)
         begin = time.monotonic()
-        number = 0
+        number, left_out = 0, 0
         while (elapsed := time.monotonic() - begin) < duration_s or is_going_on():
-            while number < elapsed * rate:
+            due = int(elapsed * rate) - left_out
+            left_out += max(0, due - number - _LARGEST_BURST)
+            for _ in range(min(due - number, _LARGEST_BURST)):
                 self._send(number, vips[number % len(vips)])
                 number += 1
             self._receive(0.001)
-        last, quiet_since = -1, time.monotonic()
-        while time.monotonic() - quiet_since < QUIET_S:
-            self._receive(0.02)
-            if (now := self.tally.delivered + self.tally.answered) != last:
-                last, quiet_since = now, time.monotonic()
+        # looks are counted, not seconds: in those that this process was stopped it has seen nothing
+        tally, last, quiet_looks = self.tally, -1, 0
+        while quiet_looks * _LOOK_S < (LOST_S if tally.answered < tally.sent else QUIET_S):
+            if not self._receive(_LOOK_S):
+                quiet_looks += 1
+            if (now := tally.delivered + tally.answered) != last:
+                last, quiet_looks = now, 0
 
     def close(self) -> None:
         for sock in self._sockets:
@@ -200,11 +209,14 @@ class Clients:
                 self._sockets[flow].sendto(datagram, vip)
         self.tally.sent += 1
 
-    def _receive(self, timeout_s: float) -> None:
-        for key, _ in self._selector.select(timeout_s):
+    def _receive(self, timeout_s: float) -> bool:
+        """Take what arrives; return whether anything did."""
+        ready = self._selector.select(timeout_s)
+        for key, _ in ready:
             with contextlib.suppress(BlockingIOError, ConnectionError):
                 for _ in range(64):
                     self._take(key.data, key.fileobj)  # type: ignore[arg-type]
+        return bool(ready)
 
     def _take(self, flow: int, sock: socket.socket) -> None:
         answer, source = sock.recvfrom(2048)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.support.load_balancer import LoadBalancerProcess, exchange
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 30.0
 
 
 def test_after_sigkill_and_restart_connections_go_on(config, client, backends):

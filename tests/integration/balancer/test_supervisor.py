@@ -103,7 +103,7 @@ def test_all_processes_forward_and_one_endpoint_sums_their_counters(shared):
     tally = clients.tally
     assert_all_went_right(tally)
     until(lambda: increase(daemon, before, ROUTED) == tally.sent)
-    assert increase(daemon, before, 'quiclb_replies_total{reason="ok",result="sent"}') == tally.sent
+    until(lambda: increase(daemon, before, 'quiclb_replies_total{reason="ok",result="sent"}') == tally.sent)
     assert increase(daemon, before, 'quiclb_backend_packets_total{backend="b0",direction="to"}') == tally.by_backend[0]
     assert daemon.scrape()['quiclb_processes{state="serving"}'] == 2
     # each has been given flows by the kernel
@@ -122,12 +122,12 @@ def test_killed_processes_lose_next_to_nothing_and_are_replaced(settings, datapa
         until(lambda: daemon.scrape()['quiclb_processes{state="spare"}'] == 1)
         victim = daemon.serving()[0]
         timer = during(0.3, lambda: os.kill(victim, signal.SIGKILL))
-        clients.send_for(1.0, RATE, [daemon.vip])
+        clients.send_for(1.0, RATE, [daemon.vip], timer.is_alive)
         timer.join()
         assert clients.tally.strays == 0
         # only what the victim had read and not yet sent: at most a batch each way
         assert clients.tally.lost_inward <= 512
-        assert daemon.serving()[0] not in (victim, daemon.serving()[1])
+        until(lambda: daemon.serving()[0] not in (victim, daemon.serving()[1]))
         until(lambda: daemon.scrape()['quiclb_processes{state="spare"}'] == 1)
         samples = daemon.scrape()
         assert samples["quiclb_process_restarts_total"] == 1
@@ -137,7 +137,7 @@ def test_killed_processes_lose_next_to_nothing_and_are_replaced(settings, datapa
 
 def test_after_the_supervisor_is_killed_its_processes_go_on_until_another_has_taken_over(settings):
     with traffic() as (backends, clients):
-        write_settings(settings, backends, orphan_grace_s=4.0)
+        write_settings(settings, backends, orphan_grace_s=8.0)
         first = Daemon(settings)
         orphans = first.children()
         first.process.kill()
@@ -187,7 +187,7 @@ def test_replaced_beside_itself_it_loses_nothing(settings):
         flags = {"listen": format_address(old.vip), "inner": format_address(old.inner)}
         with serving(settings, **flags) as new:
             timer = during(0.3, old.stop)
-            clients.send_for(1.5, RATE, [new.vip])
+            clients.send_for(1.5, RATE, [new.vip], timer.is_alive)
             timer.join()
             assert_all_went_right(clients.tally)
 
@@ -201,7 +201,7 @@ def test_reload_under_traffic_reaches_every_process(shared):
         daemon.process.send_signal(signal.SIGHUP)
 
     timer = during(0.2, reload)
-    clients.send_for(1.0, RATE, [daemon.vip])
+    clients.send_for(1.0, RATE, [daemon.vip], timer.is_alive)
     timer.join()
     # a draining backend keeps its connection IDs
     assert_all_went_right(clients.tally)
@@ -240,11 +240,18 @@ def test_daemons_behind_ecmp_are_interchangeable_packet_by_packet(settings, clie
 
 def test_a_backend_that_is_lost_and_returns_costs_only_its_own_datagrams(shared):
     daemon, backends, clients, _ = shared
-    timers = [during(0.2, lambda: backends.close_one(2)), during(0.6, lambda: backends.open_one(2))]
-    clients.send_for(1.0, RATE, [daemon.vip])
-    for timer in timers:
-        timer.join()
     tally = clients.tally
+
+    def vanish_and_return() -> None:
+        backends.close_one(2)
+        closed_at = tally.sent
+        until(lambda: tally.sent - closed_at > 0.2 * RATE)
+        backends.open_one(2)
+
+    timer = during(0.2, vanish_and_return)
+    clients.send_for(1.0, RATE, [daemon.vip], timer.is_alive)
+    timer.join()
+    clients.send_for(0.2, RATE, [daemon.vip])
     assert tally.strays == 0
     assert 0 < tally.lost_inward < tally.sent / 4
     # each of four backends is sent a quarter
@@ -255,17 +262,20 @@ def test_a_backend_that_is_lost_and_returns_costs_only_its_own_datagrams(shared)
 def test_garbage_untrusted_sources_and_headers_that_name_the_vip_cost_no_datagram(shared):
     daemon, backends, clients, _ = shared
     stop = threading.Event()
+    rounds = 0
 
     def flood():
+        nonlocal rounds
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             while not stop.wait(0.001):
+                rounds += 1
                 sock.sendto(os.urandom(60)[: 1 + os.urandom(1)[0] % 60], daemon.vip)
                 sock.sendto(wrap(SppHeader(clients.addresses[0], daemon.vip), b"forged"), daemon.inner)
                 backends.send_from(0, wrap(SppHeader(daemon.vip, daemon.vip), b"loop"), daemon.inner)
 
     thread = threading.Thread(target=flood)
     thread.start()
-    clients.send_for(1.0, RATE, [daemon.vip])
+    clients.send_for(1.0, RATE, [daemon.vip], lambda: rounds < 200)
     stop.set()
     thread.join()
     tally = clients.tally

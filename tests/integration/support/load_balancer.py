@@ -20,7 +20,7 @@ from quiclb.datapath.vectorised import batch_loop
 from quiclb.net.address import format_address
 from tests.unit.quiclb.pools import KEY, cid, short_packet
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 30.0
 UNPROBED = f"""[health]
 enabled = false
 [[config]]
