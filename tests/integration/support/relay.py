@@ -20,7 +20,7 @@ class Relay(asyncio.DatagramProtocol):
         self._server = server
         self._cut: set[Address] = set()
         self._front: asyncio.DatagramTransport | None = None
-        self._backs: dict[Address, asyncio.Task[asyncio.DatagramTransport]] = {}
+        self._backs: dict[Address, _Back] = {}
 
     @property
     def port(self) -> int:
@@ -34,12 +34,18 @@ class Relay(asyncio.DatagramProtocol):
         if addr[0] in self.swallowed_hosts or addr in self._cut:
             return
         if addr not in self._backs:
-            self._backs[addr] = asyncio.create_task(self._open(addr))
-        self._backs[addr].add_done_callback(lambda back: back.result().sendto(data))
+            self._backs[addr] = _Back(self, self._server, addr)
+        self._backs[addr].send(data)
 
     def passes_back(self) -> bool:
         """Whether the server's datagrams get through now."""
         return not self.is_mute
+
+    def pass_back(self, data: bytes, caller: Address) -> None:
+        """Give a caller what the server says, if it gets through."""
+        assert self._front is not None
+        if not self._front.is_closing() and self.passes_back():
+            self._front.sendto(data, caller)
 
     def cut(self) -> None:
         """Drop all datagrams of the sockets that callers use now."""
@@ -49,7 +55,7 @@ class Relay(asyncio.DatagramProtocol):
         """Forget where callers come from: each goes on from another port, as behind a NAT that was restarted."""
         backs, self._backs = self._backs, {}
         for back in backs.values():
-            back.result().close()
+            back.close()
 
     def relay_to(self, server: Address | None) -> None:
         """Relay to another server from now on; datagrams of the one before are dropped."""
@@ -57,23 +63,41 @@ class Relay(asyncio.DatagramProtocol):
         self._server = server
         self.renew()
 
-    async def _open(self, caller: Address) -> asyncio.DatagramTransport:
-        front, relay = self._front, self
-        assert front is not None
-
-        class Back(asyncio.DatagramProtocol):
-            def datagram_received(self, data: bytes, addr: Address) -> None:
-                if not front.is_closing() and relay.passes_back():
-                    front.sendto(data, caller)
-
-        back, _ = await asyncio.get_running_loop().create_datagram_endpoint(Back, remote_addr=self._server)
-        return back
-
     def close(self) -> None:
         assert self._front is not None
         self._front.close()
-        for back in self._backs.values():
-            back.result().close()
+        self.renew()
+
+
+class _Back(asyncio.DatagramProtocol):
+    """The socket towards the server for one caller. What comes before it is open waits; it may be closed any time."""
+
+    def __init__(self, relay: Relay, server: Address, caller: Address) -> None:
+        self._relay = relay
+        self._caller = caller
+        self._waiting: list[bytes] = []
+        self._transport: asyncio.DatagramTransport | None = None
+        self._opening = asyncio.create_task(self._open(server))
+
+    def send(self, data: bytes) -> None:
+        if self._transport is None:
+            self._waiting.append(data)
+        else:
+            self._transport.sendto(data)
+
+    def close(self) -> None:
+        self._opening.cancel()
+        if self._transport is not None:
+            self._transport.close()
+
+    def datagram_received(self, data: bytes, addr: Address) -> None:
+        self._relay.pass_back(data, self._caller)
+
+    async def _open(self, server: Address) -> None:
+        loop = asyncio.get_running_loop()
+        self._transport, _ = await loop.create_datagram_endpoint(lambda: self, remote_addr=server)
+        for data in self._waiting:
+            self._transport.sendto(data)
 
 
 @asynccontextmanager
