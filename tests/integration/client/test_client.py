@@ -251,12 +251,13 @@ async def test_a_wrong_path_is_named(server: ScriptedServer) -> None:
 
 
 async def test_a_port_without_a_listener_is_told_at_once() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with pytest.raises(Unreachable, match=r"no server listens at 127\.0\.0\.1:"):
-        async with VoiceClient(f"https://127.0.0.1:{port}/v1/voice"):
-            pass
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        host, port = deaf.getsockname()
+        deaf.connect((host, port))  # it takes nothing of others, and no other program gets its port
+        with pytest.raises(Unreachable, match=r"no server listens at 127\.0\.0\.1:"):
+            async with VoiceClient(f"https://{host}:{port}/v1/voice"):
+                pass
 
 
 async def test_a_silent_host_is_given_up() -> None:
@@ -352,10 +353,11 @@ async def test_an_interruption_silences_the_agent(server: ScriptedServer) -> Non
         session.transport.send(Flush(utterance_id=1))
         while not isinstance(flushed := await anext(events), Flushed):
             pass
-        assert flushed.played_ms < 1000
+        assert flushed.played_ms < 4000
         assert not call._call.is_agent_speaking
         await call.ping()
-    assert session.messages[-2] == Played(utterance_id=1, position_ms=flushed.played_ms)
+    *_, last = (message for message in session.messages if isinstance(message, Played))
+    assert last == Played(utterance_id=1, position_ms=flushed.played_ms)
 
 
 async def test_listening_sends_silence_until_the_agent_has_spoken(server: ScriptedServer) -> None:

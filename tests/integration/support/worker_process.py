@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from voice_client import AudioOptions, Security, VoiceClient
+from voice_client import AudioOptions, ConnectionOptions, Security, VoiceClient
 
 PROGRAM = str(Path(sys.executable).with_name("voice-gateway"))
 SETTINGS = """
@@ -63,8 +63,11 @@ async def started(process: asyncio.subprocess.Process) -> dict[str, Any]:
 
 
 def caller(facts: dict[str, Any], config: Path) -> VoiceClient:
+    """A caller who stays on one connection, however long a busy machine lets it wait."""
     return VoiceClient(
-        f"https://{facts['direct']}/v1/voice", security=Security(ca_file=config.parent / "certs" / "ca.pem")
+        f"https://{facts['direct']}/v1/voice",
+        security=Security(ca_file=config.parent / "certs" / "ca.pem"),
+        connection=ConnectionOptions(resume_timeout_s=0),
     )
 
 
@@ -79,7 +82,7 @@ class WorkerProcess:
     async def until(self, event: str) -> dict[str, Any]:
         assert self.process.stderr
         while True:
-            line = await asyncio.wait_for(self.process.stderr.readline(), 20)
+            line = await asyncio.wait_for(self.process.stderr.readline(), 60)
             assert line, f"the worker ended without {event}"
             self.log.append(json.loads(line))
             if self.log[-1]["event"] == event:
@@ -94,8 +97,10 @@ class WorkerProcess:
         return (await asyncio.to_thread(get)).decode()
 
     def caller(self, ca: Path) -> VoiceClient:
+        """A caller who stays on one connection."""
         return VoiceClient(
             f"https://{self.facts['direct']}/v1/voice",
             security=Security(ca_file=ca),
             audio=AudioOptions(has_playback=False, codec="pcm16"),
+            connection=ConnectionOptions(resume_timeout_s=0),
         )

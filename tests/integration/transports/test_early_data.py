@@ -57,12 +57,16 @@ async def test_a_session_asked_for_in_early_data_begins_once_the_handshake_is_co
 
 async def test_a_replayed_flight_makes_no_session_anywhere() -> None:
     """The whole first flight, with its early data, as an eavesdropper would send it again: to both workers, twice."""
-    async with two(handshake_timeout_s=0.3) as (one, first, other, second):
-        client = Client(one.address or ("", 0), session_ticket=await ticket_from(one))
+    sessions = Sessions()
+    async with (
+        serving(sessions, issuer(3), secrets=SECRETS) as issuing,
+        two(handshake_timeout_s=0.3) as (one, first, other, second),
+    ):
+        client = Client(issuing.address or ("", 0), session_ticket=await ticket_from(issuing))
         flight: list[bytes] = []
         await client.connect()
         # what has left cannot be taken back, so it is made once more from a connection that never gets an answer
-        silent = Client(("127.0.0.1", 9), session_ticket=(await ticket_from(one)))
+        silent = Client(("127.0.0.1", 9), session_ticket=(await ticket_from(issuing)))
         silent.sockets.append(await Socket.open(lambda datagram, address: None))
         silent.sockets[0].send = lambda datagram, address: flight.append(datagram)  # type: ignore[method-assign]
         silent.quic.connect(silent.server, silent.loop.time())
@@ -70,7 +74,7 @@ async def test_a_replayed_flight_makes_no_session_anywhere() -> None:
         silent.layer.connect("localhost", "/v1/voice")
         silent.flush()
         assert len(flight) > 0
-        await until(lambda: len(first.all) == 3)
+        await until(lambda: len(sessions.all) == 3)
         eavesdropper = await Socket.open(lambda datagram, address: None)
         for endpoint in (one, other, one, other):
             opened = endpoint.counters.connections_opened
@@ -80,8 +84,8 @@ async def test_a_replayed_flight_makes_no_session_anywhere() -> None:
         eavesdropper.close()
         client.close()
         silent.close()
-        assert other.counters.handshake_timeouts == 2
-    assert (len(first.all), len(second.all)) == (3, 0)
+        assert one.counters.handshake_timeouts == other.counters.handshake_timeouts == 2
+    assert (len(sessions.all), len(first.all), len(second.all)) == (3, 0, 0)
 
 
 async def test_early_data_that_a_worker_does_not_want_is_sent_again() -> None:

@@ -67,14 +67,14 @@ async def test_a_connection_that_dies_in_mid_speech_loses_no_frame(tmp_path: Pat
 async def test_another_worker_takes_the_call_up(tmp_path: Path) -> None:
     report = await call_that_goes_on_at_another_worker(tmp_path, uplink="hybrid")
     assert report.is_complete
-    assert {resumed.worker for resumed in report.resumes} == {"w-2"}
+    assert report.resumes[-1].worker == "w-2"
     assert report.frames_acked == report.frames_sent
     assert report.uplink == "hybrid"
 
 
 async def test_a_migration_in_mid_speech_loses_no_frame(tmp_path: Path) -> None:
     async with working(tmp_path) as worker, relaying(worker.addresses.direct) as relay:
-        async with calling(relay, tmp_path, uplink="hybrid", local_address="127.0.0.2") as call:
+        async with calling(relay, tmp_path, uplink="hybrid", local_address="127.0.0.2", resume_timeout_s=0.0) as call:
             speaking = asyncio.create_task(call.speak(TONE))
             await asyncio.sleep(0.5)
             await call.migrate("127.0.0.3", keep_old_s=0.0)

@@ -146,7 +146,7 @@ async def bench() -> AsyncIterator[Bench]:
     bench = Bench()
     bench.address = await bench.server.start("web.listen", ("127.0.0.1", 0), None)
     yield bench
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await bench.server.stop()
 
 
@@ -185,12 +185,15 @@ async def test_a_download_may_take_longer_than_a_request_and_a_page_may_not(is_d
             Route("GET", "/download", lambda request: download(content, "audio/wav")),
             Route("GET", "/page", lambda request: WebResponse(HTTPStatus.OK, content=content)),
         ],
-        request_timeout_s=0.1,
+        request_timeout_s=2.0,
     )
     reader, writer = await asyncio.open_connection(*await server.start("web.listen", ("127.0.0.1", 0), None))
     writer.write(b"GET %s HTTP/1.1\r\nHost: h\r\n\r\n" % (b"/download" if is_download else b"/page"))
     await reader.readuntil(b"\r\n\r\n")
-    await asyncio.sleep(0.3)  # the client's stream takes no more meanwhile
+    if is_download:
+        await asyncio.sleep(2.5)  # the client's stream takes no more meanwhile
+    else:
+        await until(lambda: not server.connection_count, "the page's connection is cut off")
     got = 0
     with suppress(ConnectionError):
         while part := await reader.read(1 << 16):
@@ -366,7 +369,7 @@ async def test_a_peer_that_reads_nothing_is_cut_off(
     _, writer = await bench.open()
     socket = bench.listener.socket
     assert socket is not None
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not bench.listener.is_over.is_set():
             socket.send_text(bytes(60_000))
             await asyncio.sleep(0)
@@ -379,7 +382,7 @@ async def test_a_peer_that_answers_no_close_is_cut_off(bench: Bench, monkeypatch
     _, writer = await bench.open()
     assert bench.listener.socket is not None
     bench.listener.socket.close(1000, "")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await bench.listener.is_over.wait()
         while bench.server.connection_count:  # noqa: ASYNC110 - a server has no event
             await asyncio.sleep(0.01)
@@ -393,7 +396,7 @@ async def test_connections_are_limited() -> None:
     first.write(HANDSHAKE % b"/")
     assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
     reader, second = await asyncio.open_connection(*address)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
             await reader.readexactly(1)
     first.close()
@@ -446,11 +449,13 @@ FLOODS = {
 async def test_too_many_frames_that_end_no_message_close_with_1008(bench: Bench, flood: str) -> None:
     """RFC 6455 section 7.4.1: 1008 is for a message that violates the endpoint's policy."""
     reader, writer = await bench.open()
+    began_at = asyncio.get_running_loop().time()
     writer.write(FLOODS[flood])
-    data = await asyncio.wait_for(reader.read(), 5)
+    data = await asyncio.wait_for(reader.read(), 20)
+    allowed = EXTRA_FRAMES_PER_S * (1 + asyncio.get_running_loop().time() - began_at)
     close = data[data.rindex(b"\x88") :]
     assert int.from_bytes(close[2:4], "big") == 1008
-    assert data.count(b"\x8a\x00") <= EXTRA_FRAMES_PER_S + SLICE_BYTES // 6
+    assert data.count(b"\x8a\x00") <= allowed + SLICE_BYTES // 6
     ((reason, ending),) = bench.listener.ended
     assert "1008" in reason
     assert ending is Ending.BROKEN
