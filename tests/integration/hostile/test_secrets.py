@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from testbed.waiting import until
 from tests.integration.support.worker_process import PROGRAM, run, started
 from tests.unit.voice_gateway.access.access_keys import pair
 from voice_client import AccessRefused, AudioOptions, Security, VoiceClient
@@ -209,6 +210,14 @@ async def test_a_worker_in_trouble_logs_none(config: Path) -> None:
         stderr=asyncio.subprocess.PIPE,
         env=os.environ | VARIABLES,
     )
+    errors = bytearray()
+
+    async def read_errors() -> None:
+        assert process.stderr
+        while part := await process.stderr.read(1 << 16):
+            errors.extend(part)
+
+    reading = asyncio.create_task(read_errors())
     try:
         facts = await started(process)
         url, ca = f"https://{facts['direct']}/v1/voice", config.parent / "ca.pem"
@@ -224,19 +233,22 @@ async def test_a_worker_in_trouble_logs_none(config: Path) -> None:
             url, security=Security(token=good, ca_file=ca), audio=AudioOptions(has_playback=False, codec="pcm16")
         ) as call:
             call.send_pcm(b"\x00\x20\x00\xe0" * 8_000 + bytes(32_000))
-            await asyncio.sleep(0.5)
+            await until(lambda: b"session_save_failed" in errors)
             report = json.dumps(call.report().as_json())
         (config.parent / "one.key").write_text(TEXTS["key"][:20])
         (config.parent / "leaf.key").write_text(TEXTS["token"])
         process.send_signal(signal.SIGHUP)
         async with VoiceClient(url, security=Security(token=TEXTS["token"], ca_file=ca)):
             pages = [await page(facts["admin"], name) for name in ("metrics", "sessions")]
+            await until(lambda: b"reload_refused" in errors)
         process.send_signal(signal.SIGTERM)
-        out, errors = await asyncio.wait_for(process.communicate(), 40)
+        assert process.stdout
+        out = await asyncio.wait_for(process.stdout.read(), 40)
     finally:
         if process.returncode is None:
             process.kill()
-            await process.communicate()
+        await process.wait()
+        await reading
     log = errors.decode()
     assert {"session_refused", "session_save_failed", "reload_refused"} <= {
         json.loads(line)["event"] for line in log.splitlines() if line.startswith("{")

@@ -22,6 +22,8 @@ from voice_gateway.web.descriptors import HELD_BACK
 
 PROGRAM = str(Path(sys.executable).with_name("voice-gateway"))
 DESCRIPTORS = 256
+ANSWER_S = 4.0
+"""Before the first connection of a flood is cut off for its age: places that come free then do not count."""
 SETTINGS = """
 [worker]
 name = "worker-1"
@@ -69,7 +71,7 @@ def address(text: str) -> tuple[str, int]:
 
 
 async def status(server: tuple[str, int], request: str, tls: ssl.SSLContext | None = None) -> int:
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(ANSWER_S):
         reader, writer = await asyncio.open_connection(*server, ssl=tls)
         writer.write(request.encode())
         line = await reader.readline()
