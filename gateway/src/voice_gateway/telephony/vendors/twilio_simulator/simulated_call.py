@@ -33,6 +33,8 @@ PATIENCE_S: Final = 2.0
 _LONGEST_LISTENING_TICKS: Final = 1_000
 """How long a caller who was cut off waits for the agent to have spoken: 20 s."""
 _SHORTEST_LISTENING_TICKS: Final = 75
+_MOST_BEHIND_S: Final = 0.1
+"""A caller that was held up for longer, as on a busy machine, goes on at its pace: pauses keep their length."""
 _POLITE_TICKS: Final = 25
 """So long a silence means that the agent waits for an answer."""
 
@@ -238,7 +240,7 @@ class TwilioSimulator:
                 self.result.marks_played += 1
                 await self._send_numbered(socket, "mark", {"mark": {"name": name}})
             self._quiet_ticks = self._quiet_ticks + 1 if was_silent else 0
-            due += self._tick_s
+            due = max(due + self._tick_s, loop.time() - _MOST_BEHIND_S)
             await asyncio.sleep(max(0.0, due - loop.time()))
 
     def _next(self, speech: bytes) -> tuple[bytes, bool]:
