@@ -252,10 +252,13 @@ class HostPool:
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
+        now = loop.time()
         while True:
+            due = now + TICK_S
             await asyncio.sleep(TICK_S)
             now = loop.time()
             for host in self.hosts():
+                host.reported_at += now - due  # while this loop was held up itself, no report could be read
                 if now - host.reported_at > SILENT_S:
                     self._leave_all(host, HostState.DEAD, f"no report for {SILENT_S:g} s")
                 elif host.blocked_since is not None and now - host.blocked_since > self._move_after_s:
