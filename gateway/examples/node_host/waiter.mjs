@@ -18,6 +18,7 @@ const [listen, words = "", utteranceS = "1"] = process.argv.slice(2);
 const recognise = recogniserByLength(words, Number(utteranceS));
 const synthesise = tones;
 const { ORDERS = "orders.txt", ORDERS_GATE } = process.env;
+const CUT_OFF = "Sorry, we were cut off. What did you say last?";
 
 /** The tool. An order that is written twice, after a kill, has one key. Waits for the file in ORDERS_GATE, if given. */
 async function takeOrder({ words: order }, key) {
@@ -35,6 +36,7 @@ class WaiterCall extends Conversation {
     this.speaking = new Speaking(this.send, synthesise);
     this.recognised = Promise.resolve(); // all that was heard so far, in its order
     this.answering = Promise.resolve(); // all turns so far
+    this.repeating = Promise.resolve(); // what was asked for beside turns
     // one round trip first: what is to be said again comes before new answers
     if (this.journal.pending.length) {
       this.answering = this.run(async () => {
@@ -52,8 +54,8 @@ class WaiterCall extends Conversation {
     const { type, text, number } = message;
     if (type === "saved") this.journal.saved(message.checkpoint);
     else if (type === "interrupted") this.speaking.interrupted();
-    else if (type === "say_again") this.run(() => this.speaking.sayAgain(text));
-    else if (type === "greet" && message.is_again) this.run(() => this.say("Sorry, we were cut off. What did you say last?"));
+    else if (type === "say_again") this.repeating = this.run(() => this.speaking.sayAgain(text));
+    else if (type === "greet" && message.is_again) this.repeating = this.run(() => this.say(CUT_OFF));
     else if (type === "finish") this.run(() => this.finish());
     else if (type === "text") this.typed(text, number);
     else if (number !== undefined) this.send({ type: "state_changed", through_message: number });
@@ -139,6 +141,7 @@ class WaiterCall extends Conversation {
     this.hearing.finish();
     await this.recognised;
     await this.answering;
+    await this.repeating;
     this.send({ type: "finished" });
   }
 }
