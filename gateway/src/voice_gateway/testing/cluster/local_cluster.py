@@ -6,9 +6,9 @@ It needs the commands `quiclb` and `voice-gateway` beside the interpreter that r
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
-import random
 import secrets
 import shutil
 import socket
@@ -32,8 +32,12 @@ from voice_gateway.testing.cluster.configuration import (
     worker_toml,
 )
 
-_PORTS = range(20_000, 32_000)
-"""Below those that the kernel gives to sockets that ask for none."""
+_FIRST_PORT, _BLOCKS, _BLOCK_PORTS = 25_000, 100, 70
+"""Ports below those that the kernel gives to sockets that ask for none.
+
+Each process has a block of them, so that no cluster of another takes one that is not bound yet.
+"""
+_offsets = itertools.count(secrets.randbelow(_BLOCK_PORTS))
 _BALANCER = "load-balancer"
 
 
@@ -304,7 +308,7 @@ async def _stop(process: _Process) -> None:
 
 
 def _get(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=2.0) as answer:  # noqa: S310 - the cluster's own loopback address
+    with urllib.request.urlopen(url, timeout=10.0) as answer:  # noqa: S310 - the cluster's own loopback address
         return str(answer.read().decode())
 
 
@@ -314,10 +318,14 @@ def _free_addresses(options: ClusterOptions) -> Addresses:
 
     def free(kind: socket.SocketKind) -> str:
         held.append(socket.socket(socket.AF_INET, kind))
+        tries = 0
         while True:
+            block = (os.getpid() + tries // _BLOCK_PORTS) % _BLOCKS
+            port = _FIRST_PORT + block * _BLOCK_PORTS + next(_offsets) % _BLOCK_PORTS
+            tries += 1
             with suppress(OSError):
-                held[-1].bind((options.host, random.choice(_PORTS)))
-                return f"{options.host}:{held[-1].getsockname()[1]}"
+                held[-1].bind((options.host, port))
+                return f"{options.host}:{port}"
 
     def chosen(port: int | None) -> str:
         return free(socket.SOCK_STREAM) if port is None else f"{options.host}:{port}"
