@@ -17,7 +17,7 @@ from voice_client import AudioOptions, Security, VoiceClient
 from voice_client.audio.source import PcmSource
 
 PROGRAM = str(Path(sys.executable).with_name("voice-gateway"))
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 LOOK_EVERY_S = 0.02
 
 
@@ -50,7 +50,7 @@ class Box:
         """The process of each worker that serves, by name."""
 
         def get() -> dict[str, Any]:
-            with urllib.request.urlopen(f"http://{self.facts['admin']}/workers", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://{self.facts['admin']}/workers", timeout=20) as answer:
                 document: dict[str, Any] = json.loads(answer.read())
                 return document
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import wave
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,7 +14,8 @@ from voice_client import VoiceClient
 
 WORDS: Final = (("slt_total", "what's the total"), ("slt_done", "that's all"))
 _PAUSE: Final = bytes(16_000 * 3)
-_CALL_TIMEOUT_S: Final = 60.0
+_CALL_TIMEOUT_S: Final = 90.0
+_ANSWER_TIMEOUT_S: Final = 25.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +95,15 @@ async def _call(
     error = ""
     try:
         async with asyncio.timeout(_CALL_TIMEOUT_S), client as call:
-            await call.listen()
+            await call.listen(grace_s=_ANSWER_TIMEOUT_S)
             greeted.release()
             await may_speak.wait()
             for count, (name, _) in enumerate(words, 1):
                 await call.speak(recording(name) + _PAUSE)
-                for _ in range(400):
-                    if sum(line.role == "agent" for line in call.transcript) > count:
-                        break
-                    await asyncio.sleep(0.02)
+                with suppress(TimeoutError):  # it shows in the outcome
+                    async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+                        while sum(line.role == "agent" for line in call.transcript) <= count:  # noqa: ASYNC110 - a process
+                            await asyncio.sleep(0.02)
                 await call.listen()
             await call.finish()
     except Exception as failure:  # however a call fails, it is an outcome

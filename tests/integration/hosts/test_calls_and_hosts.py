@@ -131,7 +131,7 @@ async def hosted(*paths: Path, token: str | None = None, **options: Any) -> Asyn
 
 @asynccontextmanager
 async def unusable(said: str) -> AsyncIterator[None]:
-    """An agent that opens meanwhile fails with `said`.
+    """An agent that opens meanwhile fails, and names what is said of its host.
 
     Its short patience begins once it knows that: a busy machine has no answer of a host within 0.3 s.
     """
@@ -141,7 +141,8 @@ async def unusable(said: str) -> AsyncIterator[None]:
         await until(lambda: any(re.search(said, fault) for fault in pool._faults.values()), said)
         return await first_hello(pool, timeout_s)
 
-    with patch.object(HostPool, "first_hello", patient), pytest.raises(AgentError, match=said):
+    sentence = rf"no agent host can be used within 0\.\d s: .*(?:{said})"
+    with patch.object(HostPool, "first_hello", patient), pytest.raises(AgentError, match=sentence):
         yield
 
 
@@ -306,19 +307,29 @@ async def test_a_host_that_says_nothing_is_dead(folder: Path, monkeypatch: pytes
         await until(lambda: list(agent.pool.states().values()) == [HostState.DEAD])
 
 
-async def test_a_worker_that_was_held_up_itself_takes_no_host_for_dead(
+async def test_a_host_that_was_held_up_together_with_the_worker_is_not_dead(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """As on a machine that stood still."""
     monkeypatch.setattr(pool_module, "SILENT_S", 1.5)
+
+    async def serve(socket: ServerConnection) -> None:
+        await socket.recv()
+        await socket.send(encode_control([HELLO]))
+        with suppress(ConnectionClosed):
+            while True:
+                await socket.send(encode_control([Load(calls=0, lag_ms=0.0)]))
+                await asyncio.sleep(0.1)
+
     states: list[HostState] = []
-    async with host(folder / "a", Counting()), hosted(folder / "a") as agent:
+    async with await unix_serve(serve, str(folder / "a"), close_timeout=0.1), hosted(folder / "a") as agent:
         assert agent.pool is not None
         monkeypatch.setattr(agent.pool, "_note", lambda host, state, reason: states.append(state))
         await until(lambda: states)
-        time.sleep(2.0)  # noqa: ASYNC251 - the loop is held up
+        time.sleep(2.0)  # noqa: ASYNC251 - the loop of both is held up
         reports = len(states)
         await until(lambda: len(states) > reports + 2)
-    assert HostState.DEAD not in states
+        assert HostState.DEAD not in states
 
 
 async def test_new_calls_go_to_the_host_with_the_fewest(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -350,9 +361,8 @@ async def test_another_version_is_one_sentence(folder: Path, monkeypatch: pytest
 
 
 async def test_no_host_is_one_sentence(folder: Path) -> None:
-    with pytest.raises(AgentError, match=r"no agent host can be used within 0.2 s: unix:"):
-        async with unusable("no such file or directory"), hosted(folder / "a", start_timeout_s=0.2):
-            pass
+    async with unusable("no such file or directory"), hosted(folder / "a", start_timeout_s=0.2):
+        pass
 
 
 async def test_a_socket_path_that_cannot_be_used_is_one_sentence(folder: Path) -> None:

@@ -106,7 +106,7 @@ async def test_packets_of_opus_come_back_as_they_were() -> None:
         conversation = agent.converse(emitted.append, None)
         conversation.opened(SessionView("s-1", 0, {}, tuple, lambda: True))
         conversation.hear(UserAudio(1, audio))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while len(emitted) < 2:  # noqa: ASYNC110 - another thread
                 await asyncio.sleep(0.01)
         assert emitted == [Reply(""), ReplyAudio(audio)]
@@ -183,7 +183,7 @@ async def test_each_method_of_a_conversation_reaches_the_agent_in_its_host() -> 
         for name, arguments in ARGUMENTS.items():
             replies = emitted.count(ReplyEnded())
             getattr(conversation, name)(*arguments)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 while (  # noqa: ASYNC110 - another thread
                     name not in recording.calls or (emitted.count(ReplyEnded()) == replies and name.startswith("greet"))
                 ):

@@ -15,7 +15,7 @@ from websockets.asyncio.server import ServerConnection, unix_serve
 from websockets.http11 import Request, Response
 
 from testbed.waiting import until
-from tests.integration.hosts.test_calls_and_hosts import Caller, Counting, folder, host, hosted
+from tests.integration.hosts.test_calls_and_hosts import Caller, Counting, folder, host, hosted, unusable
 from voice_gateway.agent.base import (
     Agent,
     AgentFailed,
@@ -27,7 +27,6 @@ from voice_gateway.agent.base import (
     StateChanged,
     UserAudio,
 )
-from voice_gateway.errors import AgentError
 from voice_gateway.hosts.addresses import HostAddress, HostCredentials
 from voice_gateway.hosts.messages import HOST_PATH, MAX_MESSAGE_BYTES, Hello, Open, encode_control
 from voice_gateway.hosts.process.connection import MAX_UNSENT_BYTES
@@ -120,7 +119,7 @@ async def test_an_agent_that_raises_at_close_keeps_no_call_and_no_drain_waiting(
         await until(lambda: bool(caller.events))
         caller.conversation.close()
         await until(lambda: len(server.calls) == 0)
-        async with asyncio.timeout(2.0):
+        async with asyncio.timeout(15.0):
             await server.drain(30.0)
 
 
@@ -139,18 +138,16 @@ async def test_a_host_that_redirects_is_no_host_and_is_tried_again(folder: Path)
         response.headers["Location"] = "ws://192.0.2.1/elsewhere"
         return response
 
-    async with odd_host(folder / "a", redirect):
-        with pytest.raises(AgentError, match="it answers 302"):
-            async with hosted(folder / "a", start_timeout_s=0.5):
-                pass
+    path = folder / "a"
+    async with odd_host(path, redirect), unusable("it answers 302"), hosted(path, start_timeout_s=0.5):
+        pass
 
 
 async def test_a_host_of_no_rate_is_not_used(folder: Path) -> None:
     hello = Hello(agent="x", input_rate_hz=16_000, output_rate_hz=0, audio_format="pcm16")
-    async with odd_host(folder / "a", hello=hello):
-        with pytest.raises(AgentError, match="16000 and 0 Hz"):
-            async with hosted(folder / "a", start_timeout_s=0.5):
-                pass
+    path = folder / "a"
+    async with odd_host(path, hello=hello), unusable("16000 and 0 Hz"), hosted(path, start_timeout_s=0.5):
+        pass
 
 
 async def test_a_message_that_cannot_be_taken_ends_its_link(folder: Path) -> None:

@@ -54,7 +54,7 @@ class NodeHosted(HostedAgent):
         await super().close()
         if self._process is not None:
             self._process.terminate()
-            assert await asyncio.wait_for(self._process.wait(), 10) == 0
+            assert await asyncio.wait_for(self._process.wait(), 30) == 0
         shutil.rmtree(self._folder)
 
 
