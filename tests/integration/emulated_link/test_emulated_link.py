@@ -12,12 +12,14 @@ import pytest
 
 from testbed.link import CALLER, CALLER_AFTER_CHANGE, SERVER, EmulatedLink, LinkPath, is_possible
 from testbed.simnet.links import Burst, Profile
+from testbed.waiting import until
 
 pytestmark = pytest.mark.skipif(
     not os.environ.get("STRICT") and not is_possible(), reason="network namespaces need root, ip and /dev/net/tun"
 )
 PORT = 5_000
 FLAT = Profile(delay_s=0.02)
+ARRIVES_S = 20.0
 
 
 class Udp:
@@ -32,34 +34,28 @@ class Udp:
         self.caller.bind((caller, 0))
         self.server.bind((SERVER, PORT))
 
-    async def arrives(self, payload: bytes = b"x", timeout_s: float = 0.3) -> tuple[str, int] | None:
+    async def arrives(self) -> tuple[str, int]:
         """Where the server sees a datagram of the caller come from."""
-        await self.loop.sock_sendto(self.caller, payload, (SERVER, PORT))
-        try:
-            _, source = await asyncio.wait_for(self.loop.sock_recvfrom(self.server, 2_000), timeout_s)
-        except TimeoutError:
-            return None
+        await self.loop.sock_sendto(self.caller, b"x", (SERVER, PORT))
+        _, source = await asyncio.wait_for(self.loop.sock_recvfrom(self.server, 2_000), ARRIVES_S)
         return (source[0], source[1])
 
-    async def comes_back(self, to: tuple[str, int], timeout_s: float = 0.3) -> bool:
+    async def comes_back(self, to: tuple[str, int]) -> None:
+        """A datagram of the server to there reaches the caller."""
         await self.loop.sock_sendto(self.server, b"y", to)
-        try:
-            await asyncio.wait_for(self.loop.sock_recvfrom(self.caller, 2_000), timeout_s)
-        except TimeoutError:
-            return False
-        return True
+        await asyncio.wait_for(self.loop.sock_recvfrom(self.caller, 2_000), ARRIVES_S)
 
-    async def received_of(self, count: int) -> list[int]:
+    async def is_lost(self, to: tuple[str, int]) -> bool:
+        """Whether nothing of a datagram to there reaches the caller."""
+        await self.loop.sock_sendto(self.server, b"y", to)
+        return await _is_silent(self.caller)
+
+    async def received_of(self, count: int, path: LinkPath) -> list[int]:
         """Which of so many numbered datagrams arrive."""
         for index in range(count):
             await self.loop.sock_sendto(self.caller, bytes((index,)), (SERVER, PORT))
-        arrived: list[int] = []
-        while True:
-            try:
-                data, _ = await asyncio.wait_for(self.loop.sock_recvfrom(self.server, 2_000), 0.2)
-            except TimeoutError:
-                return arrived
-            arrived.append(data[0])
+        await until(lambda: path.packets["up", "lost"] + path.packets["up", "delivered"] == count, "each has its fate")
+        return [self.server.recv(2_000)[0] for _ in range(path.packets["up", "delivered"])]
 
     async def __aenter__(self) -> Self:
         return self
@@ -75,7 +71,7 @@ async def test_delay_is_that_of_the_profile_in_each_direction() -> None:
         source = await udp.arrives()
         there = time.monotonic()
         assert source == (CALLER, udp.caller.getsockname()[1])
-        assert await udp.comes_back(source)
+        await udp.comes_back(source)
         back = time.monotonic()
     assert there - before >= 0.02
     assert back - there >= 0.06
@@ -86,8 +82,8 @@ async def test_same_seed_loses_the_same_datagrams_and_a_link_without_loss_none()
     received = []
     for profile, seed in ((bursts, 7), (bursts, 7), (bursts, 8), (Profile(delay_s=0.001), 7)):
         async with EmulatedLink(LinkPath(profile, seed=seed)) as link, Udp(link) as udp:
-            received.append(await udp.received_of(100))
-            assert link.path.packets["up", "delivered"] == len(received[-1])
+            received.append(await udp.received_of(100, link.path))
+            assert await _is_silent(udp.server)
     same, again, other, control = received
     assert same == again
     assert same != other
@@ -97,25 +93,25 @@ async def test_same_seed_loses_the_same_datagrams_and_a_link_without_loss_none()
 
 async def test_nothing_passes_in_a_blackout_and_all_does_after_it() -> None:
     async with EmulatedLink(LinkPath(FLAT)) as link, Udp(link) as udp:
-        link.black_out(0.2)
-        assert await udp.arrives(timeout_s=0.2) is None
-        await asyncio.sleep(0.05)
-        assert await udp.arrives() is not None
+        link.black_out(2.0)
+        await udp.loop.sock_sendto(udp.caller, b"x", (SERVER, PORT))
+        await until(lambda: link.path.packets["up", "blackout"] == 1)
+        assert await _is_silent(udp.server)
+        await asyncio.sleep(2.0)
+        await udp.arrives()
         assert link.path.packets["up", "blackout"] == 1
 
 
 async def test_rebinding_gives_a_new_port_and_closes_the_old_one() -> None:
     async with EmulatedLink(LinkPath(FLAT), has_nat=True) as link, Udp(link) as udp:
         first = await udp.arrives()
-        assert first is not None
         assert await udp.arrives() == first  # the control: without rebinding it stays
-        assert await udp.comes_back(first)
+        await udp.comes_back(first)
         link.rebind()
-        assert not await udp.comes_back(first)
+        assert await udp.is_lost(first)
         second = await udp.arrives()
-        assert second is not None
         assert second[1] != first[1]
-        assert await udp.comes_back(second)
+        await udp.comes_back(second)
 
 
 async def test_tcp_lives_over_the_nat_and_ends_with_its_mapping() -> None:
@@ -133,7 +129,7 @@ async def test_tcp_lives_over_the_nat_and_ends_with_its_mapping() -> None:
         link.rebind()
         await loop.sock_sendall(caller, b"after")
         with pytest.raises(ConnectionResetError):  # the server knows no connection from the new port
-            await asyncio.wait_for(loop.sock_recv(caller, 10), 2)
+            await asyncio.wait_for(loop.sock_recv(caller, 10), ARRIVES_S)
         for each in (listener, caller, server):
             each.close()
 
@@ -144,25 +140,34 @@ async def test_old_address_is_dead_after_a_change_of_network() -> None:
             source = await old.arrives()
             assert source == (CALLER, old.caller.getsockname()[1])
             assert await link.change_network() == CALLER_AFTER_CHANGE
-            assert not await old.comes_back(source)
+            assert await old.is_lost(source)
         async with Udp(link) as new:
             source = await new.arrives()
             assert source == (CALLER_AFTER_CHANGE, new.caller.getsockname()[1])
-            assert await new.comes_back(source)
+            await new.comes_back(source)
 
 
 async def test_port_with_a_path_of_its_own_does_not_share_the_others_fate() -> None:
     own = LinkPath(Profile(delay_s=0.001))
     async with EmulatedLink(LinkPath(Profile(loss=1.0)), by_port={PORT: own}) as link, Udp(link) as udp:
-        assert await udp.arrives() is not None
+        await udp.arrives()
         await udp.loop.sock_sendto(udp.caller, b"x", (SERVER, PORT + 1))
-        await asyncio.sleep(0.05)
+        await until(lambda: link.path.packets)
         assert own.packets["up", "delivered"] == 1
         assert link.path.packets == {("up", "lost"): 1}
+
+
+async def _is_silent(end: socket.socket) -> bool:
+    """Whether nothing arrives for a while."""
+    try:
+        await asyncio.wait_for(asyncio.get_running_loop().sock_recvfrom(end, 2_000), 0.3)
+    except TimeoutError:
+        return True
+    return False
 
 
 async def _receive(connection: socket.socket, count: int) -> int:
     received = 0
     while received < count:
-        received += len(await asyncio.wait_for(asyncio.get_running_loop().sock_recv(connection, 65_536), 2))
+        received += len(await asyncio.wait_for(asyncio.get_running_loop().sock_recv(connection, 65_536), ARRIVES_S))
     return received

@@ -23,7 +23,7 @@ from deploy.local.cluster import Cluster, ClusterOptions
 from deploy.monitoring.dashboard import FILE, queries
 from testbed.ports import free_port
 from testbed.waiting import until
-from voice_client import Security, VoiceClient
+from voice_client import ConnectionOptions, Security, VoiceClient
 from voice_client.audio.source import PcmSource
 
 MONITORING = FILE.parent
@@ -76,7 +76,7 @@ async def prometheus(folder: Path, cluster: Cluster) -> AsyncIterator[str]:
 
 def ask(url: str, path: str, **parameters: str) -> Any:
     asked = f"{url}{path}?{urllib.parse.urlencode(parameters)}"
-    with urllib.request.urlopen(asked, timeout=5) as answer:  # noqa: S310 - loopback
+    with urllib.request.urlopen(asked, timeout=20) as answer:  # noqa: S310 - loopback
         return json.loads(answer.read())["data"]
 
 
@@ -90,7 +90,11 @@ async def call(cluster: Cluster, local: str) -> None:
     """Say two words, each of which is answered, from two addresses."""
     noise = np.random.default_rng(7).normal(0, 4000, 8_000).clip(-32768, 32767).astype("<i2").tobytes()
     word = noise + bytes(2 * 16_000)
-    async with VoiceClient(cluster.url, security=Security(ca_file=cluster.ca_file)) as client:
+    async with VoiceClient(
+        cluster.url,
+        security=Security(ca_file=cluster.ca_file),
+        connection=ConnectionOptions(resume_timeout_s=0),
+    ) as client:
         await client.speak(PcmSource(word))
         await client.migrate(local)
         await client.speak(PcmSource(word))

@@ -94,7 +94,7 @@ class Line:
             await self.event("media", media={"track": "inbound", "timestamp": str(offset // 8), "payload": payload})
 
     async def next(self, event: str) -> dict[str, Any]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while (message := json.loads(await self.socket.recv()))["event"] != event:
                 pass
         return dict(message)
@@ -109,4 +109,4 @@ async def line(worker: Worker) -> AsyncIterator[Line]:
 
 
 async def emptied(worker: Worker) -> None:
-    assert await worker.sessions.wait_empty(10)
+    assert await worker.sessions.wait_empty(30)

@@ -55,7 +55,7 @@ async def worker(certificates: Path) -> AsyncIterator[Worker]:
 
 
 async def begun(worker: Worker) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not worker.sessions.count:  # noqa: ASYNC110 - the start is on its way
             await asyncio.sleep(0.01)
 
@@ -187,7 +187,7 @@ async def test_ten_megabytes_are_refused_and_cost_one_connection(worker: Worker)
         writer.write(head.encode())
         assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
         writer.write(b"\x81\xff" + (10_000_000).to_bytes(8, "big") + bytes(4) + b"x" * 10_000_000)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             close = await reader.readexactly(4)
         assert (close[0], int.from_bytes(close[2:4], "big")) == (0x88, 1009)
         writer.transport.abort()
@@ -324,6 +324,6 @@ async def test_a_webhook_answered_by_one_worker_opens_one_stream_at_another(cert
     "store", ["redis+cluster://127.0.0.1:1", "redis+sentinel://127.0.0.1:1/calls", "redis://127.0.0.1:1"]
 )
 async def test_a_signed_call_is_answered_while_the_store_is_away(certificates: Path, store: str) -> None:
-    async with serving(certificates, access={}, session={"store": store}) as worker, asyncio.timeout(20):
+    async with serving(certificates, access={}, session={"store": store}) as worker, asyncio.timeout(60):
         result = await TwilioSimulator(call(worker), tick_s=FAST_S * 5).run(LOUD + QUIET)
         assert result.is_answered

@@ -38,7 +38,7 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 async def test_both_kinds_are_delayed_and_share_an_outage() -> None:
     loop = asyncio.get_running_loop()
-    condition = Condition(name="dark", up=Direction(delay_ms=DELAY_S * 1000), blackouts=(Span(at_ms=0, for_ms=400),))
+    condition = Condition(name="dark", up=Direction(delay_ms=DELAY_S * 1000), blackouts=(Span(at_ms=0, for_ms=3_000),))
     datagrams, _ = await loop.create_datagram_endpoint(Echo, local_addr=("127.0.0.1", 0))
     server = await asyncio.start_server(echo, "127.0.0.1", 0)
     address = server.sockets[0].getsockname()[:2]

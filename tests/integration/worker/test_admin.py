@@ -19,6 +19,7 @@ from voice_gateway.worker.worker import Worker
 TOKEN = "a-token-of-the-operator"
 ADMIN = {"listen": "127.0.0.1:0", "token": TOKEN}
 CALLS = 6
+LOOKS = 20
 
 
 def address(worker: Worker) -> str:
@@ -37,7 +38,7 @@ async def call(worker: Worker, folder: Path) -> AsyncIterator[VoiceClient]:
 def order(url: str, body: dict[str, Any]) -> int:
     content, headers = json.dumps(body).encode(), {"Authorization": f"Bearer {TOKEN}"}
     request = urllib.request.Request(url, content, headers)  # noqa: S310 - loopback
-    with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - loopback
+    with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310 - loopback
         return int(answer.status)
 
 
@@ -48,8 +49,8 @@ async def test_an_operator_watches_a_call_records_its_qlog_and_ends_it(tmp_path:
         writer.write(f"GET /events HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode())
         await reader.readuntil(b": events follow\n\n")
         [found] = (await asyncio.to_thread(AdminClient.of(address(worker)).sessions))["sessions"]
-        recording = asyncio.to_thread(AdminClient.of(address(worker), token=TOKEN).qlog, found["id"], 0.5)
-        qlog, _ = await asyncio.gather(recording, client.speak(TONE[:32_000]))
+        recording = asyncio.to_thread(AdminClient.of(address(worker), token=TOKEN).qlog, found["id"], 1.5)
+        qlog, _ = await asyncio.gather(recording, client.speak(TONE))
         assert "transport:packet_received" in check_qlog(json.loads(qlog))
         assert json.loads(qlog)["traces"][0]["vantage_point"]["type"] == "server"
         url = f"{address(worker)}/sessions/{found['id']}"
@@ -66,19 +67,23 @@ async def test_probes_metrics_and_sessions_are_answered_while_all_calls_speak(tm
 
         async def speak() -> None:
             async with call(worker, tmp_path) as client:
-                await client.speak(TONE)
+                while not is_enough.is_set():
+                    await client.speak(TONE[:16_000])
                 await client.finish()
 
         def look() -> None:
             for path in ("readyz", "metrics", "sessions"):
                 url = f"{address(worker)}/{path}"
-                with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - loopback
+                with urllib.request.urlopen(url, timeout=20) as answer:  # noqa: S310 - loopback
                     assert answer.status == 200
 
+        is_enough = asyncio.Event()
         calls = asyncio.gather(*(speak() for _ in range(CALLS)))
-        looks = 0
-        while not calls.done():
+        async with asyncio.timeout(20):
+            while worker.sessions.count < CALLS:
+                await asyncio.to_thread(look)
+        for _ in range(LOOKS):
             await asyncio.to_thread(look)
-            looks += 1
+        assert worker.sessions.count == CALLS
+        is_enough.set()
         await calls
-    assert looks > 3

@@ -40,7 +40,7 @@ async def test_its_worker_takes_a_call(project: Path) -> None:
     )
     try:
         async with caller(await started(process), project / "worker.toml") as call:
-            await call.listen()
+            await call.listen(grace_s=60)
             call.send_pcm(recording("slt_total") + bytes(64_000))
             await call.finish()
         greeting, ordered, answer = [line.text.strip() for line in call.transcript]

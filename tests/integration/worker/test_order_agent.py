@@ -186,7 +186,7 @@ async def listen(conversation: Conversation, pcm: bytes, is_enough: Callable[[],
     for sequence, at in enumerate(range(0, len(pcm), 640)):
         conversation.hear(UserAudio(sequence, pcm[at : at + 640]))
         await asyncio.sleep(0)
-    await until(is_enough)
+    await until(is_enough, timeout_s=60)
 
 
 async def test_with_the_recogniser_in_a_process_and_the_voice_in_a_thread() -> None:

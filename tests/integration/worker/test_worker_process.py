@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.support.worker_process import PROGRAM, caller, config, run, started
+from tests.integration.support.worker_process import PROGRAM, WorkerProcess, caller, config, run, started
 
 __all__ = ["config"]
 
@@ -49,9 +49,9 @@ async def test_a_second_signal_exits_at_once(process: asyncio.subprocess.Process
     facts = await started(process)
     async with caller(facts, config):
         process.send_signal(signal.SIGTERM)
-        await asyncio.sleep(0.1)
+        await WorkerProcess(process, facts).until("worker_draining")
         process.send_signal(signal.SIGINT)
-        assert await asyncio.wait_for(process.wait(), 5) == 130
+        assert await asyncio.wait_for(process.wait(), 15) == 130  # the call would have 20 s
 
 
 async def test_sessions_are_shown(process: asyncio.subprocess.Process, config: Path) -> None:
