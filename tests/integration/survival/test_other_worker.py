@@ -16,7 +16,7 @@ async def call_until_both_workers_answered(site: InProcessCluster, credentials: 
     workers: list[str] = []
     while len(set(workers)) < 2:
         assert len(workers) < MANY
-        async with site.client(credentials=credentials) as call:
+        async with site.client(credentials=credentials, resume_timeout_s=0) as call:
             workers.append(call.worker or "")
             await call.ping()  # what the server hands out has come before the answer
     return workers
@@ -50,7 +50,7 @@ async def test_a_token_is_worth_nothing_at_another_address_or_under_another_key(
     async with cluster(tmp_path, quic=(always,)) as site:
         credentials = CredentialStore()
         for local_address in ("127.0.0.2", "127.0.0.3"):
-            async with site.client(credentials=credentials, local_address=local_address) as call:
+            async with site.client(credentials=credentials, local_address=local_address, resume_timeout_s=0) as call:
                 await call.ping()  # what the server hands out has come before the answer
         assert site.counted("retries_sent") == [2]
         assert site.counted("new_tokens_accepted") == [0]
@@ -60,7 +60,7 @@ async def test_credentials_in_a_file_serve_the_next_run(tmp_path: Path) -> None:
     file = tmp_path / "credentials.json"
     async with cluster(tmp_path, quic=({"retry_after_half_open": 0},)) as site:
         for _ in range(2):
-            async with site.client(credentials=CredentialStore(file)) as call:
+            async with site.client(credentials=CredentialStore(file), resume_timeout_s=0) as call:
                 await call.ping()  # what the server hands out has come before the answer
         assert site.counted("handshakes_resumed") == site.counted("new_tokens_accepted") == [1]
     assert file.stat().st_mode & 0o077 == 0

@@ -34,15 +34,16 @@ async def test_a_worker_killed_in_mid_sentence_costs_no_word() -> None:
         await call.listen(grace_s=1.0)
         speaking = asyncio.create_task(call.speak(RECORDING))
         await asyncio.sleep(middle_of("first_sentence"))
-        killed = call.worker
+        killed, moves = call.worker, len(call.resumes)
         await cluster.kill_worker(index_of(killed))
         await speaking
         await call.finish()
     report = call.report()
     assert report.is_complete
     assert report.frames_acked == report.frames_sent
-    (resumed,) = report.resumes
-    assert resumed.worker != killed
+    after = report.resumes[moves:]  # more than one where a busy machine kept the call waiting
+    assert after
+    assert killed not in {resumed.worker for resumed in after}
     items = call.state["items"]
     assert [named(item, like) for item, like in zip(items, expected_order(), strict=True)] == expected_order()
 
