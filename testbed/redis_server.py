@@ -15,7 +15,9 @@ from pathlib import Path
 
 from testbed.ports import free_port
 
-READY_TIMEOUT_S = 10.0
+READY_TIMEOUT_S = 60.0
+ANSWER_TIMEOUT_S = 10.0
+"""Longer than the 5 s for which tests ask a server to WAIT."""
 BUS_OFFSET = 10_000
 
 
@@ -58,7 +60,7 @@ class RedisServer:
 
 def ask(port: int, *command: str) -> str:
     """Send a command to the server at this port and return the answer, empty where there is none."""
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), READY_TIMEOUT_S) as connection:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), ANSWER_TIMEOUT_S) as connection:
         connection.sendall((" ".join(command) + "\r\n").encode())
         return connection.recv(65_536).decode().strip().lstrip("+:")
     return ""
@@ -105,7 +107,7 @@ def redis_sentinel(folder: Path) -> Iterator[tuple[str, RedisServer]]:
     settings = folder / "sentinel.conf"
     settings.write_text(
         f"sentinel monitor calls 127.0.0.1 {master.port} 1\n"
-        "sentinel down-after-milliseconds calls 500\n"
+        "sentinel down-after-milliseconds calls 3000\n"
         "sentinel failover-timeout calls 3000\n"
     )
     sentinel = RedisServer(folder / "sentinel", str(settings), "--sentinel")

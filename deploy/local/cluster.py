@@ -19,3 +19,4 @@ class ClusterOptions(local_cluster.ClusterOptions):
     """What kind of cluster to run."""
 
     certificates: Path | None = CERTIFICATES
+    ready_timeout_s: float = 90.0

@@ -104,7 +104,7 @@ async def place_call(*, store: str | None = None, tick_s: float = 0.02) -> Phone
 
 
 async def _look_up(cluster: Cluster, call_sid: str, result: PhoneCallResult, *, has_file: bool) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not (sessions := await _ended(cluster)):  # noqa: ASYNC110 - what was said last is being saved
             await asyncio.sleep(0.05)
     result.worker, result.turns = sessions[-1]["worker"], sessions[-1]["turn"]
@@ -128,7 +128,7 @@ async def _ended(cluster: Cluster) -> list[dict[str, Any]]:
 
 
 def _get(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=2.0) as answer:  # noqa: S310 - the cluster's own loopback address
+    with urllib.request.urlopen(url, timeout=10.0) as answer:  # noqa: S310 - the cluster's own loopback address
         return bytes(answer.read())
 
 

@@ -32,7 +32,7 @@ PREFERENCES = {
     "network.connectivity-service.enabled": False,
     "services.settings.server": "data:,#remote-settings-dummy/v1",
 }
-_READY_S = 30.0
+_READY_S = 60.0
 
 
 class Tab:

@@ -27,7 +27,7 @@ HOST = "127.0.0.1"
 UNUSED_KEY = bytes(16)
 """Envoy wants a key even where it does not encrypt."""
 
-_READY_S = 20.0
+_READY_S = 60.0
 _TYPES = "type.googleapis.com/envoy.extensions"
 
 
