@@ -63,10 +63,20 @@ class BridgeFinish:
             await self._changes.until(lambda: self._answers.is_idle, 1.0)
             has_all = audio.newest < 0 or (padded == current.number and self._speech.received_ms >= padded_ms)
             if self._answers.is_idle and has_all:
-                await asyncio.sleep(_QUIET_S)
-                if self._answers.is_idle and padded in (0, current.number):
+                if await self._stays_quiet() and padded in (0, current.number):
                     break
             elif self._answers.is_idle:
                 await asyncio.sleep(_POLL_S)
         self._task = None
         self._emit(Finished())
+
+    async def _stays_quiet(self) -> bool:
+        """Return whether nothing begins for `_QUIET_S`.
+
+        It looks often: after a stall of the process, one look would come before the events that wait to be read.
+        """
+        for _ in range(round(_QUIET_S / _POLL_S)):
+            await asyncio.sleep(_POLL_S)
+            if not self._answers.is_idle:
+                return False
+        return True
