@@ -40,6 +40,8 @@ class Caller:
         self._queue: deque[bytes] = deque()
         self._spoke_until = 0.0
         self._last_played: float | None = None
+        self._silent_s = 0.0
+        """By the caller's own ticks: what holds those up is no silence of the agent."""
         self._answer_began: float | None = None
 
     async def call(self) -> None:
@@ -87,7 +89,9 @@ class Caller:
             if frame is not None:
                 self._record.said.add(now, frame)
             self._line.send(frame or SILENCE)
+            self._silent_s += FRAME_S
             if pcm := self._line.play(FRAME_S):
+                self._silent_s = 0.0
                 self._record.played_audio.add(now, pcm)
             self._follow_answer(now)
             due += FRAME_S
@@ -98,17 +102,17 @@ class Caller:
         if pieces:
             at_s, pcm = pieces[-1]
             self._last_played = at_s + len(pcm) / 2 / self._record.played_audio.rate_hz
-        if self._is_agent_speaking(now):
+        if self._is_agent_speaking():
             if self._answer_began is None and self._last_played is not None and self._last_played > self._spoke_until:
                 self._answer_began = now
         else:
             self._answer_began = None
 
-    def _is_agent_speaking(self, now: float) -> bool:
+    def _is_agent_speaking(self) -> bool:
         known = self._line.is_agent_speaking
         if known is not None:
             return known
-        return self._last_played is not None and now - self._last_played < QUIET_S
+        return self._last_played is not None and self._silent_s < QUIET_S
 
     async def _perform(self) -> None:
         if self._scenario.has_greeting:
@@ -179,7 +183,7 @@ class Caller:
             if self._line.clock() >= give_up_at:
                 return
             await asyncio.sleep(_POLL_S)
-        await self._until(lambda: not self._is_agent_speaking(self._line.clock()))
+        await self._until(lambda: not self._is_agent_speaking())
 
     async def _until(self, holds: Callable[[], bool]) -> None:
         """Look every 20 ms: what is waited for is the sound, which has no events."""
