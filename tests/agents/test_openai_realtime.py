@@ -17,6 +17,7 @@ from openai import AsyncOpenAI
 from tests.agents.support import shop
 from tests.agents.support.line import Line, Record
 from tests.agents.support.openai_realtime_server import KEY, RealtimeSession, realtime_server
+from tests.agents.support.renewals import renewals
 from tests.agents.support.server_thread import in_a_thread
 from tests.agents.support.vendor_voice import SENTENCES, at_rate, shop_brain
 from tests.unit.recordings import recording
@@ -35,6 +36,7 @@ from voice_gateway.agent.base import (
 )
 from voice_gateway.agents.bridges.bridge.agent import BridgeAgent
 from voice_gateway.agents.bridges.bridge.options import BridgeTimes
+from voice_gateway.agents.bridges.bridge.upstream import UpstreamTimes
 from voice_gateway.agents.bridges.openai_realtime import OpenAIRealtime, OpenAIRealtimeAgent, OpenAIRealtimeSettings
 from voice_gateway.errors import AgentError
 from voice_gateway.store.base import Line as StoredLine
@@ -131,6 +133,7 @@ async def test_an_interrupted_answer_is_truncated_to_what_was_played() -> None:
     async with realtime_server(pace_s=0.01) as server, Line(bridge(server.url), is_playing=False) as line:
         await line.speak("slt_order")
         await line.until(lambda: len(line.of(ReplyAudio)) >= 8)
+        server.pace_s = 60.0  # the answer goes on until it is interrupted
         played = line.take
 
         def interrupt(event: AgentEvent) -> None:
@@ -260,16 +263,18 @@ async def test_a_vendor_that_ends_each_session_at_once_is_not_asked_without_end(
 
     async with realtime_server(on_response=kill) as server, Line(bridge(server.url)) as line:
         await line.speak("slt_total")
-        await line.until(lambda: bool(line.of(AgentFailed)), 20)
+        await line.until(lambda: bool(line.of(AgentFailed)), 60)
         assert line.of(AgentFailed)[0].reason == "OpenAI Realtime ends each session at once: lost the connection"
         assert len(server.sessions) == 6
 
 
-async def test_a_session_is_replaced_before_its_end_at_a_quiet_moment() -> None:
-    times = BridgeTimes(margin_s=1.0, forced_s=0.2)
-    async with realtime_server() as server, Line(bridge(server.url, session_s=2.0, times=times)) as line:
+async def test_a_session_is_replaced_before_its_end_at_a_quiet_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = renewals(monkeypatch, session_s=1_800.0)
+    async with realtime_server() as server, Line(bridge(server.url, session_s=1_800.0)) as line:
         await line.speak("slt_total")
         await line.until(line.has_ended)
+        assert len(server.sessions) == 1
+        ends.is_near = True
         await line.until(lambda: len(server.sessions) == 2 and server.sessions[1].config is not None)
         await line.speak("slt_done")
         await line.until(lambda: line.has_ended(2))
@@ -290,10 +295,13 @@ async def test_words_that_never_come_do_not_silence_the_answer() -> None:
 
 async def test_words_that_come_too_late_are_no_second_turn() -> None:
     times = BridgeTimes(words_s=0.1)
-    async with realtime_server(words_delay_s=0.5) as server, Line(bridge(server.url, times)) as line:
+    may_transcribe = asyncio.Event()
+    async with realtime_server(may_transcribe=may_transcribe) as server, Line(bridge(server.url, times)) as line:
         await line.speak("slt_total")
         await line.until(line.has_ended)
+        may_transcribe.set()
         await line.until(lambda: any(isinstance(event, PartialTranscript) for event in line.events))
+        may_transcribe.clear()
         await line.speak("slt_done")
         await line.until(lambda: line.has_ended(2))
         assert [event.text for event in line.of(FinalTranscript)] == ["(not transcribed)"] * 2
@@ -341,7 +349,8 @@ async def test_a_key_of_the_telephone_is_a_turn() -> None:
     ],
 )
 async def test_a_refused_handshake_ends_the_call_with_an_apology(status: HTTPStatus, sentence: str) -> None:
-    async with realtime_server(status=status) as server, Line(bridge(server.url, give_up_s=1)) as line:
+    times = BridgeTimes(UpstreamTimes(give_up_s=1.0, open_s=10.0))
+    async with realtime_server(status=status) as server, Line(bridge(server.url, times)) as line:
         await line.until(lambda: bool(line.of(AgentFailed)))
         assert line.of(AgentFailed)[0].reason == sentence
         assert [event.text for event in line.of(Reply)] == ["Sorry, something went wrong. Please call again."]

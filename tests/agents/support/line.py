@@ -111,7 +111,7 @@ class Line:
             if not left.done() and is_so(record):
                 left.set_result(copy.deepcopy(record))
 
-    async def record_when(self, is_so: Callable[[Record], bool], timeout_s: float = 10.0) -> Record:
+    async def record_when(self, is_so: Callable[[Record], bool], timeout_s: float = 30.0) -> Record:
         """Return a copy of the record as of the first event after which the condition holds.
 
         It is what is left where the worker dies there, though the agent has gone on before the caller looks.
@@ -141,7 +141,7 @@ class Line:
         for sequence, pcm in list(enumerate(self.record.unacked[: self.record.given]))[self.record.through + 1 :]:
             self.conversation.hear(UserAudio(sequence, pcm))
 
-    async def until(self, is_so: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    async def until(self, is_so: Callable[[], bool], timeout_s: float = 30.0) -> None:
         try:
             async with asyncio.timeout(timeout_s):
                 while not is_so():  # noqa: ASYNC110 - an agent has no event to wait for

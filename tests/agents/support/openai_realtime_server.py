@@ -52,6 +52,8 @@ class RealtimeServer:
     pace_s: float = 0.0
     """How long a chunk of 100 ms of an answer takes to be made."""
     words_delay_s: float = 0.02
+    may_transcribe: asyncio.Event | None = None
+    """Words wait for it besides, where it is given."""
     is_transcribing: bool = True
     status: HTTPStatus | None = None
     """What handshakes are refused with."""
@@ -224,6 +226,8 @@ class RealtimeSession:
 
     async def _transcribe(self, item: Item) -> None:
         await asyncio.sleep(self.server.words_delay_s)
+        if self.server.may_transcribe is not None:
+            await self.server.may_transcribe.wait()
         kind = "conversation.item.input_audio_transcription"
         if not self.server.is_transcribing:
             await self._send(f"{kind}.failed", item_id=item.id, content_index=0, error={"code": "audio_unintelligible"})

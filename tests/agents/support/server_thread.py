@@ -27,10 +27,10 @@ def in_a_thread(server: AbstractAsyncContextManager[T]) -> Iterator[T]:
 
     serving = asyncio.run_coroutine_threadsafe(serve(), loop)
     try:
-        yield started.result(5)
+        yield started.result(30)
     finally:
         loop.call_soon_threadsafe(stop.set)
-        serving.result(5)
+        serving.result(30)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()

@@ -14,6 +14,7 @@ import pytest
 
 from tests.agents.support.all_vendors import apology_wav
 from tests.agents.support.line import Line, framed
+from tests.agents.support.renewals import renewals
 from tests.agents.support.vendors import tools
 from tests.agents.support.vendors.deepgram import DeepgramSession
 from tests.agents.support.vendors.elevenlabs import AGENT_ID, ElevenLabsSession
@@ -62,12 +63,11 @@ class Case:
     tool_result: str
     audio_up: str
 
-    def agent(self, server: VendorServer, give_up_s: float = 5.0, times: Any = None, **given: Any) -> BridgeAgent:
+    def agent(self, server: VendorServer, give_up_s: float = 30.0, **given: Any) -> BridgeAgent:
         settings = self.settings(
             base_url=self.url(server), apology="Sorry.", apology_wav=apology_wav(), **self.needed, **given
         )
-        times = times or BridgeTimes(UpstreamTimes(give_up_s, 10.0))
-        return BridgeAgent(self.vendor(settings), settings, times)
+        return BridgeAgent(self.vendor(settings), settings, BridgeTimes(UpstreamTimes(give_up_s, open_s=10.0)))
 
     def url(self, server: VendorServer) -> str:
         return server.http_url if self.kind is ElevenLabsSession else server.url
@@ -348,19 +348,23 @@ async def test_deepgram_gets_keep_alives_only_while_no_audio_is_sent(ears: Casca
     async with served(ears, DEEPGRAM) as server, Line(DEEPGRAM.agent(server)) as line:
         await line.speak("slt_total")
         await said(line)
-        assert "KeepAlive" not in server.sessions[0].received
-        await line.until(lambda: "KeepAlive" in server.sessions[0].received)
+        received = server.sessions[0].received
+        await line.until(lambda: "KeepAlive" in received)
+        assert "audio" not in received[received.index("KeepAlive") :]
 
 
-async def test_deepgram_is_given_the_history_by_a_new_session_before_the_end_of_the_last(ears: Cascade) -> None:
-    times = BridgeTimes(UpstreamTimes(5.0, 10.0), margin_s=0.1, forced_s=0.0)
-    async with served(ears, DEEPGRAM) as server, Line(DEEPGRAM.agent(server, times=times, session_s=3.0)) as line:
+async def test_deepgram_is_given_the_history_by_a_new_session_before_the_end_of_the_last(
+    ears: Cascade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = renewals(monkeypatch, session_s=1_800.0)
+    async with served(ears, DEEPGRAM) as server, Line(DEEPGRAM.agent(server, session_s=1_800.0)) as line:
         await line.speak("slt_order")
         await said(line)
+        ends.is_near = True
         await line.until(lambda: len(server.sessions) == 2 and len(server.sessions[1].received) > 0)
         await line.speak("slt_total")
         await said(line, 2)
-        session: Any = next(each for each in server.sessions if each.audio_bytes and each is not server.sessions[0])
+        session: Any = server.sessions[1]
         history = [(each["role"], each["content"]) for each in session.settings["agent"]["context"]["messages"]]
         assert history[:2] == [("user", ORDER), ("assistant", f"Sentence 1: {ORDER}.")]
         assert line.record.said[-1] == ("agent", f"Sentence 2: {TOTAL}.")

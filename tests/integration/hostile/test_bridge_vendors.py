@@ -50,8 +50,9 @@ async def vendor_server(answer: Any, on_request: Any = None) -> AsyncIterator[st
 async def failure_at(url: str) -> str:
     vendor = Gemini(GeminiSettings(model="m", base_url=url))
     failures: list[str] = []
-    async with asyncio.timeout(10.0):
-        await Upstream(vendor, vendor.target(KEY), recording(vendor, failures), UpstreamTimes(give_up_s=0.0)).run()
+    times = UpstreamTimes(give_up_s=0.0, open_s=10.0)
+    async with asyncio.timeout(30.0):
+        await Upstream(vendor, vendor.target(KEY), recording(vendor, failures), times).run()
     return failures[-1]
 
 

@@ -51,10 +51,14 @@ _log = structlog.get_logger("voice_gateway.agents.bridges")
 
 @dataclass(frozen=True, slots=True)
 class UpstreamTimes:
-    """How long to try before the call fails, and how long the vendor may be silent before the session is lost."""
+    """How long to try before the call fails, and how long the vendor may be silent before the session is lost.
+
+    An opening handshake may take `open_s` though less is left to try.
+    """
 
     give_up_s: float = 30.0
     silent_s: float = 10.0
+    open_s: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +172,7 @@ class Upstream:
             async with ConnectDirectly(
                 target.url,
                 additional_headers=target.headers,
-                open_timeout=min(_OPEN_TIMEOUT_S, max(1.0, self._times.give_up_s)),
+                open_timeout=min(_OPEN_TIMEOUT_S, max(self._times.open_s, self._times.give_up_s)),
                 close_timeout=_CLOSE_TIMEOUT_S,
                 ping_interval=None,
                 max_size=_LARGEST_MESSAGE,
