@@ -55,6 +55,8 @@ class OpenAIApi:
     requests: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    is_over: threading.Event = field(default_factory=threading.Event)
+    """Ends the waits of requests that are still to be answered."""
 
     def of(self, path: str) -> list[dict[str, Any]]:
         return [body for each, body in self.requests if each == path]
@@ -89,6 +91,7 @@ def serving() -> Iterator[OpenAIApi]:
     try:
         yield api
     finally:
+        api.is_over.set()
         server.shutdown()
         thread.join()
         server.server_close()
@@ -107,7 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers["Authorization"] != f"Bearer {KEY}":
             return self._refuse(401, "invalid_api_key")
         failure = self.api.failures.popleft() if self.api.failures else Failure()
-        time.sleep(failure.wait_s)
+        self.api.is_over.wait(failure.wait_s)
         if failure.status:
             return self._refuse(failure.status, failure.code)
         try:

@@ -25,7 +25,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenAIApi]:
 
 
 def service(api: OpenAIApi, **changes: Any) -> Service:
-    return Service(base_url=api.url, **{"timeout_s": 2.0, **changes})
+    return Service(base_url=api.url, **{"timeout_s": 20.0, **changes})
 
 
 def add_item(item: str, count: int = 1) -> str:
@@ -78,7 +78,7 @@ async def test_a_request_that_failed_for_now_is_repeated(api: OpenAIApi, status:
         (Failure(404), "has no such model or path: see base_url and model (404)"),
         (Failure(429, code="insufficient_quota"), "takes no more requests: its rate limit or the account's quota is"),
         (Failure(503), "failed (503)"),
-        (Failure(wait_s=1.0), "did not answer within 0.3 s"),
+        (Failure(wait_s=60.0), "did not answer within 0.3 s"),
         (Failure(after_pieces=2), "broke off its answer"),
     ],
     ids=lambda value: str(value.status) if isinstance(value, Failure) else "",
@@ -89,7 +89,7 @@ async def test_an_error_is_one_sentence_without_the_services_own_text(
     api.failures.append(failure)
     api.chats.append(says("Yes.", "No."))
     with pytest.raises(ServiceError) as caught:
-        await chatted(api, retries=0, timeout_s=0.3)
+        await chatted(api, retries=0, timeout_s=0.3 if failure.wait_s else 20.0)
     assert f"the language model at 127.0.0.1 {sentence}" in str(caught.value)
     assert "taro" not in str(caught.value)
     assert KEY not in str(caught.value)
