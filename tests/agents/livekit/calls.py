@@ -106,7 +106,7 @@ class Caller:
             self._send(len(self.sent) - 1)
             await asyncio.sleep(max(0.0, began + (n + 1) * FRAME_S - loop.time()))
 
-    async def until(self, is_so: Callable[[], object], what: str, timeout_s: float = 20.0) -> None:
+    async def until(self, is_so: Callable[[], object], what: str, timeout_s: float = 40.0) -> None:
         """Be silent until it is so."""
         for _ in range(round(timeout_s / FRAME_S)):
             if is_so():
@@ -125,10 +125,11 @@ class Caller:
         self.link.send_audio(AudioFrame(sequence, sequence * 960, Codec.PCM16_16K, self.sent[sequence]))
 
     async def _tick(self) -> None:
+        """Play in real time: what a busy machine held up is played later, and never faster."""
         loop = asyncio.get_running_loop()
         at = loop.time()
         while True:
-            at += FRAME_S
+            at = max(at, loop.time() - FRAME_S) + FRAME_S
             await asyncio.sleep(max(0.0, at - loop.time()))
             if self.is_playing:
                 self._play()

@@ -125,7 +125,7 @@ class Caller:
                 self._send(len(self.sent) - 1)
             await asyncio.sleep(max(0.0, began + (index + 1) * FRAME_S - loop.time()))
 
-    async def until(self, is_so: Callable[[], bool], what: str, timeout_s: float = 8.0) -> None:
+    async def until(self, is_so: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:
         loop = asyncio.get_running_loop()
         by = loop.time() + timeout_s
         while not is_so():
@@ -163,10 +163,11 @@ class Caller:
         self.links[-1].send_audio(AudioFrame(sequence, sequence * 960, Codec.PCM16_16K, self.sent[sequence]))
 
     async def _play(self) -> None:
+        """Play in real time: what a busy machine held up is played later, and never faster."""
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
-            due += FRAME_S
+            due = max(due, loop.time() - FRAME_S) + FRAME_S
             await asyncio.sleep(max(0.0, due - loop.time()))
             if not self.is_dark and not self.stores[-1].is_dead:
                 self._play_frame()
