@@ -65,11 +65,17 @@ async def worker(folder: Path, number: int) -> AsyncIterator[tuple[asyncio.subpr
 
 def record(folder: Path) -> dict[str, Any]:
     """What the store holds of the only session."""
-    with sqlite3.connect(folder / "sessions.db") as database:
+    with sqlite3.connect(folder / "sessions.db", timeout=30.0) as database:
         rows = database.execute("SELECT * FROM sessions").fetchall()
     (blob,) = [each for each in rows[0] if isinstance(each, bytes)]
     found: dict[str, Any] = msgspec.msgpack.decode(blob)
     return found
+
+
+def history(folder: Path) -> list[tuple[str, str]]:
+    """What is saved of the conversation as the model knows it: LiveKit adds what was played."""
+    chat = record(folder)["private_state"].get("livekit", {}).get("chat")
+    return [] if chat is None else said(chat)
 
 
 def lines(call: VoiceClient, role: str) -> list[str]:
@@ -93,12 +99,12 @@ async def test_the_next_worker_answers_with_the_right_history(point: str, tmp_pa
             audio=AudioOptions(codec="pcm16"),
         ) as call,
     ):
-        await until(lambda: GREETING in lines(call, "agent"), "the greeting")
-        await asyncio.sleep(2.5)
+        await until(lambda: GREETING in lines(call, "agent"), "the greeting", 60)
+        await until(lambda: history(tmp_path) == [("assistant", GREETING)], "the end of the greeting", 60)
         speaking = asyncio.create_task(call.speak(recording("slt_order") + SILENCE))
         await _kill_at(point, call, first, relay, other, tmp_path)
-        await until(lambda: "Would you like anything else with it today?" in lines(call, "agent")[-1], "the answer")
-        await until(lambda: "pending" not in record(tmp_path)["private_state"], "the turn's end")
+        await until(lambda: "Would you like anything else with it today?" in lines(call, "agent")[-1], "the answer", 60)
+        await until(lambda: "pending" not in record(tmp_path)["private_state"], "the turn's end", 60)
         speaking.cancel()
         kept = record(tmp_path)
     texts = {each: [line["text"] for line in kept["transcript"] if line["role"] == each] for each in ("agent", "user")}
@@ -127,10 +133,10 @@ async def _kill_at(
     folder: Path,
 ) -> None:
     if point == "answer":
-        await until(lambda: any(text.startswith("I have") for text in lines(call, "agent")), "the answer")
+        await until(lambda: any(text.startswith("I have") for text in lines(call, "agent")), "the answer", 60)
         await asyncio.sleep(0.5)
     else:
-        await until((folder / f"waiting-{point}").exists, f"the worker came to the {point}")
+        await until((folder / f"waiting-{point}").exists, f"the worker came to the {point}", 60)
         await asyncio.sleep(0.3)
     first.send_signal(signal.SIGKILL)
     relay.relay_to(other)
