@@ -90,9 +90,11 @@ async def test_an_order_survives_the_kill_of_its_worker(tmp_path: Path, place: s
         if place == "in mid-speech":
             await asyncio.sleep(2.0)
         elif place == "between effect and result":
-            await until(lambda: orders(tmp_path))
+            await until(lambda: orders(tmp_path), "the tool's effect", 60)
         else:
-            await until(lambda: any(session.is_answering for session in server.sessions) and orders(tmp_path))
+            await until(
+                lambda: any(each.is_answering for each in server.sessions) and orders(tmp_path), "the answer", 60
+            )
             await asyncio.sleep(0.5)
         first.process.kill()
         relay.relay_to(_address(second))

@@ -109,7 +109,7 @@ async def test_an_order_survives_the_kill_of_its_worker(ears: Cascade, tmp_path:
             if place == "in mid-speech":
                 await asyncio.sleep(2.0)
             else:
-                await until(lambda: bool(orders(tmp_path)))
+                await until(lambda: bool(orders(tmp_path)), "the tool's effect", 60)
             if place == "in mid-answer":
                 await asyncio.sleep(0.7)
             first.process.kill()

@@ -75,7 +75,7 @@ async def _converse(origin: Any, audio: Any, messages: Any, received: list[dict[
     catalog = await caller.catalog()
     name, track = next(iter(catalog.audio.items()))
     wanted = moq.AudioDecoderOutput(
-        format=moq.AudioSampleFormat.S16, sample_rate=16_000, channels=1, max_age_us=500_000
+        format=moq.AudioSampleFormat.S16, sample_rate=16_000, channels=1, max_age_us=30_000_000
     )
     heard = await caller.decode_audio(name, track, wanted)
     following = asyncio.create_task(_follow(await caller.subscribe_json_stream(MESSAGES, compression=True), received))

@@ -35,5 +35,5 @@ async def test_a_call_goes_turn_by_turn_until_the_agent_hangs_up() -> None:
 
 async def test_an_agent_that_fails_fails_the_test() -> None:
     with pytest.raises(AssertionError, match="the agent failed: LookupError"):
-        async with text_call(Counter()) as caller:
+        async with text_call(Counter(), timeout_s=30.0) as caller:
             await caller.say("fail")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from testbed.waiting import until
 from tests.unit.voice_gateway.agent.call.workers import Caller, Detectors, ScriptedAgent, Voice, Words
 from voice_gateway.agent.base import AgentEvent, Reply, SessionView
 from voice_gateway.agent.call import Call, CallAgent, CallOptions, as_agent
@@ -79,9 +80,11 @@ async def test_a_caller_who_was_cut_off_is_asked_again(private_state: dict[str, 
 
 
 async def test_close_ends_every_call_and_waits_for_its_coroutine() -> None:
+    begun: set[str] = set()
     ended: list[str] = []
 
     async def tidy(call: Call) -> None:
+        begun.add(call.session_id)
         try:
             await wait(call)
         finally:
@@ -94,6 +97,6 @@ async def test_close_ends_every_call_and_waits_for_its_coroutine() -> None:
         conversation = agent.converse(lambda event: None, None)
         conversation.opened(SessionView(name, 0, {}, tuple, lambda: True))
         conversation.greet()
-    await asyncio.sleep(0.01)
+    await until(lambda: len(begun) == 2, "both coroutines")
     await agent.close()
     assert sorted(ended) == ["s-1", "s-2"]
