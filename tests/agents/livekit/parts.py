@@ -111,7 +111,9 @@ def new_session(
 
 
 class Scripted(LiveKitAgent):
-    """An agent whose model follows `rule`."""
+    """An agent whose model follows `rule`. Callers report what they play, however late on a busy machine."""
+
+    playout_grace_s = 30.0
 
     def __init__(
         self, rule: Say, *, speech: Speech | None = None, tools: Any = (), greeting: str = "", hearing: Any = None
