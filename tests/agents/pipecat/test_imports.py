@@ -24,7 +24,7 @@ print(len(set(sys.modules) - before))
 
 def late_modules(*, is_opened: bool) -> int:
     code = OPENED.format(is_opened=is_opened)
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=110)
     return int(result.stdout.split()[-1])
 
 

@@ -78,7 +78,7 @@ async def test_deepgrams_own_client_speaks_to_the_local_server(ears: Cascade) ->
 
         async with mine.client.agent.v1.connect() as socket:
             await socket.send_settings(mine.settings(greeting="Hi."))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 async for event in socket:
                     if isinstance(event, bytes):
                         played += len(event)
@@ -194,7 +194,7 @@ async def test_geminis_own_client_speaks_to_the_local_server(ears: Cascade, tls:
         async with client.aio.live.connect(model="gemini-live", config=config) as session:
             async for frame in frames(SPEECH):
                 await session.send_realtime_input(audio=gm.Blob(data=frame, mime_type="audio/pcm;rate=16000"))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 async for message in session.receive():
                     content = message.server_content
                     if content is not None:

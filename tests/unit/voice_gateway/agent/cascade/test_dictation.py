@@ -32,7 +32,7 @@ async def test_two_callers_are_understood_at_once_and_an_abandoned_one_is_not_he
         third.abandon()
         first.end()
         second.end()
-        await asyncio.wait_for(both.wait(), 20)
+        await asyncio.wait_for(both.wait(), 60)
         assert said == {"first": "that's all", "second": "that's all"}
     finally:
         await dictation.close()
