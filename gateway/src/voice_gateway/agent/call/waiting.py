@@ -4,6 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
+
+_STEPS: Final = 10
+
+
+async def sleep_in_steps(duration_s: float) -> None:
+    """Sleep while the loop reads what comes: a stall of the process takes one step, events are read in the others."""
+    for _ in range(_STEPS):
+        await asyncio.sleep(duration_s / _STEPS)
 
 
 class Changes:

@@ -6,7 +6,7 @@ import asyncio
 from typing import Final
 
 from voice_gateway.agent.base import Emit, Finished
-from voice_gateway.agent.call.waiting import Changes
+from voice_gateway.agent.call.waiting import Changes, sleep_in_steps
 from voice_gateway.agents.livekit.audio_io.user_input import CATCH_UP, UserInput
 from voice_gateway.agents.livekit.call.speeches import Speeches
 from voice_gateway.agents.livekit.call.user_speech import UserSpeech
@@ -53,7 +53,7 @@ class LiveKitFinish:
         await changes.until(lambda: self._run.session is not None or is_over())
         self._input.push_silence(_SILENCE_S)
         await changes.until(lambda: is_over() or self._input.is_read, _WAIT_S)
-        await asyncio.sleep(_SILENCE_S / CATCH_UP)  # the newest windows of voice activity
+        await sleep_in_steps(_SILENCE_S / CATCH_UP)  # the newest windows of voice activity
         await changes.until(
             lambda: is_over() or (self._input.is_read and self._speech.is_understood and not self._speeches), _WAIT_S
         )

@@ -10,7 +10,7 @@ from pipecat.frames.frames import LLMMessagesAppendFrame
 from pipecat.processors.frame_processor import FrameDirection
 
 from voice_gateway.agent.base import AppMessage, Emit, Finished, StateChanged, UserAudio, UserText
-from voice_gateway.agent.call.waiting import Changes
+from voice_gateway.agent.call.waiting import Changes, sleep_in_steps
 from voice_gateway.agents.pipecat.call.progress import PipelineProgress
 from voice_gateway.agents.pipecat.call.turns import PipelineTurns
 from voice_gateway.agents.pipecat.transport.transport import VoiceTransport
@@ -75,7 +75,7 @@ class PipelineFeed:
 
     async def _finish(self, until_s: float) -> None:
         await self._changes.until(lambda: self._output.silence_heard_s >= until_s - 0.01, _HEARING_TIMEOUT_S)
-        await asyncio.sleep(_SETTLING_S)
+        await sleep_in_steps(_SETTLING_S)
         while self._is_busy():  # noqa: ASYNC110 - time is a cause
             await asyncio.sleep(_SETTLING_S / 10)
         self._emit(Finished())
