@@ -91,6 +91,7 @@ async def _converse(origin: Any, audio: Any, messages: Any, received: list[dict[
                     record = {"label": "rtvi-ai", "type": kind, "id": "1", "data": data}
                     messages.append({**record, "seq": sequence, "epoch": "a"})
                     sequence += 1
+        await asyncio.wait((following,), timeout=10.0)  # what was sent before the end of the sound may be read after it
     finally:
         following.cancel()
 
