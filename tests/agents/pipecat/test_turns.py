@@ -257,7 +257,7 @@ async def test_a_caller_who_comes_back_to_the_same_worker_hears_the_rest_from_it
 async def silent_until_acked(caller: Caller, sequence: int) -> None:
     """Keep silent until the ack of this frame: acks of silence come with frames, and every two seconds at most."""
     async with asyncio.timeout(30):
-        while not any(heard.sequence >= sequence for heard in caller.of(Heard)):
+        while not any(ack.sequence >= sequence for ack in caller.of(Heard)):
             await caller.say(silence(0.1))
 
 

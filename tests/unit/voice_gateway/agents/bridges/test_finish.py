@@ -19,14 +19,12 @@ class Call:
     def __init__(self) -> None:
         self.events: list[AgentEvent] = []
         self.changes = Changes()
-        self.answers = SimpleNamespace(is_idle=True)
-        parts: list[Any] = [
-            SimpleNamespace(is_ready=True, number=1),
-            SimpleNamespace(newest=-1),
-            SimpleNamespace(received_ms=0.0),
-            self.answers,
-        ]
-        self.finish = BridgeFinish(self.events.append, self.changes, *parts, b"")
+        answers: Any = SimpleNamespace(is_idle=True)
+        current: Any = SimpleNamespace(is_ready=True, number=1)
+        audio: Any = SimpleNamespace(newest=-1)
+        speech: Any = SimpleNamespace(received_ms=0.0)
+        self.finish = BridgeFinish(self.events.append, self.changes, current, audio, speech, answers, b"")
+        self.answers = answers
 
     def begin_answer(self) -> None:
         self.answers.is_idle = False
