@@ -51,6 +51,8 @@ class RealtimeServer:
     ears: Ears = field(default_factory=Ears)
     pace_s: float = 0.0
     """How long a chunk of 100 ms of an answer takes to be made."""
+    most_chunks: int | None = None
+    """A longer answer stops behind so many of them, until it is cut off."""
     words_delay_s: float = 0.02
     may_transcribe: asyncio.Event | None = None
     """Words wait for it besides, where it is given."""
@@ -331,6 +333,8 @@ class RealtimeSession:
             piece = audio[start : start + step]
             self._audio_out[item.id] = self._audio_out.get(item.id, 0.0) + len(piece) * _CHUNK_MS / step
             await self._send("response.output_audio.delta", **place, delta=b64encode(piece).decode())
+            if index + 1 == self.server.most_chunks:
+                await asyncio.Event().wait()
             await asyncio.sleep(self.server.pace_s)
         item.text = text
         await self._send("response.output_audio.done", **place)
