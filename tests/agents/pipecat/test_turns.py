@@ -28,6 +28,8 @@ LONG = "Sure a large taro milk tea is coming up and here are many more words to 
 
 class Bot(PipecatAgent):
     has_logs = bool(os.environ.get("PIPECAT_LOGS"))
+    wordless_turn_s = 30.0
+    """So long a turn waits for words, and then is one without."""
 
     """`contexts`, `models` and `effects` are those of all its calls."""
 
@@ -58,7 +60,9 @@ class Bot(PipecatAgent):
         pair = LLMContextAggregatorPair(
             context,
             user_params=LLMUserAggregatorParams(
-                vad_analyzer=EnergyVAD(), user_turn_strategies=strategies, user_turn_stop_timeout=1.0
+                vad_analyzer=EnergyVAD(),
+                user_turn_strategies=strategies,
+                user_turn_stop_timeout=self.wordless_turn_s,
             ),
         )
         llm = FunctionLLM(self.answer)
@@ -267,7 +271,9 @@ async def test_silence_is_acked() -> None:
 
 
 async def test_noise_without_words_is_acked_too() -> None:
-    async with calling(bot("")) as caller:
+    noise = bot("")
+    noise.wordless_turn_s = 1.0
+    async with calling(noise) as caller:
         await caller.say(voice(0.4))
         await silent_until_acked(caller, 60)
 
