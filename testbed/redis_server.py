@@ -17,7 +17,6 @@ from testbed.ports import free_port
 
 READY_TIMEOUT_S = 60.0
 ANSWER_TIMEOUT_S = 10.0
-"""Longer than the 5 s for which tests ask a server to WAIT."""
 BUS_OFFSET = 10_000
 
 
@@ -32,7 +31,7 @@ class RedisServer:
         self.port = free_port(also=BUS_OFFSET)
         folder.mkdir(parents=True, exist_ok=True)
         self._command = [program(), *options, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)]
-        self._command += ["--save", ""]
+        self._command += ["--save", "", "--logfile", "redis.log"]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -56,6 +55,20 @@ class RedisServer:
     def ask(self, *command: str) -> str:
         """Send a command and return the answer, empty where there is none."""
         return ask(self.port, *command)
+
+    def wait_for_replica(self) -> None:
+        """Return once a replica has all that was written so far; raises `RuntimeError`.
+
+        WAIT counts the replicas that have the writes of its own connection, and without one does not wait at all. So
+        this writes, too: replicas get writes in their order.
+        """
+        wait_ms = round(READY_TIMEOUT_S * 1000)
+        with socket.create_connection(("127.0.0.1", self.port), 2 * READY_TIMEOUT_S) as connection:
+            connection.sendall(f"SET written-last 1\r\nWAIT 1 {wait_ms}\r\n".encode())
+            with connection.makefile("rb") as answers:
+                written, replicas = answers.readline(), answers.readline()
+        if written != b"+OK\r\n" or replicas != b":1\r\n":
+            raise RuntimeError(f"no replica of 127.0.0.1:{self.port} has what was written: {written!r} {replicas!r}")
 
 
 def ask(port: int, *command: str) -> str:

@@ -35,7 +35,7 @@ async def test_a_session_outlives_the_master_that_it_was_saved_on(tmp_path: Path
     with redis_sentinel(tmp_path) as (url, master):
         async with opened(url) as store:
             await store.save(record)
-            assert master.ask("WAIT", "1", "5000") == "1"
+            master.wait_for_replica()
             master.stop()
             faults = 0
             async with asyncio.timeout(FAILOVER_TIMEOUT_S):
@@ -55,7 +55,7 @@ async def test_saves_go_to_the_new_master_while_the_old_one_lives(tmp_path: Path
     with redis_sentinel(tmp_path) as (url, master):
         async with opened(url) as store:
             await store.save(SessionRecord("s-1", 0, None, 0, (), {}))
-            assert master.ask("WAIT", "1", "5000") == "1"
+            master.wait_for_replica()
             assert ask(int(url.rpartition("/")[0].rpartition(":")[2]), "SENTINEL", "FAILOVER", "calls") == "OK"
             revision = 0
             async with asyncio.timeout(FAILOVER_TIMEOUT_S):
