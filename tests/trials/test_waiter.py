@@ -60,7 +60,7 @@ async def test_a_spoken_order_survives_a_kill_within_its_turn(installed: Path, t
     calls = tmp_path / "calls"
     async with worker(tmp_path, installed, "worker-1", "127.0.0.1:0") as first:
         facts = await started(first)
-        async with caller(facts, tmp_path / "worker.toml") as call:
+        async with caller(facts, tmp_path / "worker.toml", resume_timeout_s=60.0) as call:
             await call.listen()
             await call.speak(recording("slt_order") + PAUSE)
             await until(calls.exists)

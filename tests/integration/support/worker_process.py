@@ -62,12 +62,12 @@ async def started(process: asyncio.subprocess.Process) -> dict[str, Any]:
     return facts
 
 
-def caller(facts: dict[str, Any], config: Path) -> VoiceClient:
-    """A caller who stays on one connection, however long a busy machine lets it wait."""
+def caller(facts: dict[str, Any], config: Path, *, resume_timeout_s: float = 0.0) -> VoiceClient:
+    """A caller who stays on one connection, however long a busy machine lets it wait, unless it may resume."""
     return VoiceClient(
         f"https://{facts['direct']}/v1/voice",
         security=Security(ca_file=config.parent / "certs" / "ca.pem"),
-        connection=ConnectionOptions(resume_timeout_s=0),
+        connection=ConnectionOptions(resume_timeout_s=resume_timeout_s),
     )
 
 
