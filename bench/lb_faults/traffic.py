@@ -30,7 +30,7 @@ LOST_S: Final = 5.0
 """After so long without an arrival what is missing is lost: a busy machine may stop a process for seconds."""
 _LOOK_S: Final = 0.02
 _LARGEST_BURST: Final = 256
-"""A sender that was stopped itself sends no more than that at once: what a socket cannot hold would be lost."""
+"""A sender that was stopped sends no more than that at once: what a socket cannot hold would be lost."""
 
 _TAG: Final = struct.Struct("!4sHHI")
 _MARK: Final = b"\xf0ult"
@@ -172,15 +172,15 @@ class Clients:
     ) -> None:
         """Send at `rate` datagrams a second, taking answers meanwhile, then wait until nothing arrives any more.
 
-        Sending goes on beyond `duration_s` while `is_going_on`.
+        Sending goes on beyond `duration_s` while `is_going_on`, and for as long as this process was stopped.
         """
         self._vips.update(vips)
-        begin = time.monotonic()
-        number, left_out = 0, 0
-        while (elapsed := time.monotonic() - begin) < duration_s or is_going_on():
-            due = int(elapsed * rate) - left_out
-            left_out += max(0, due - number - _LARGEST_BURST)
-            for _ in range(min(due - number, _LARGEST_BURST)):
+        looked_at, elapsed_s, number = time.monotonic(), 0.0, 0
+        while elapsed_s < duration_s or is_going_on():
+            now = time.monotonic()
+            elapsed_s += min(now - looked_at, _LARGEST_BURST / rate)
+            looked_at = now
+            while number < elapsed_s * rate:
                 self._send(number, vips[number % len(vips)])
                 number += 1
             self._receive(0.001)
